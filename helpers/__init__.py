@@ -1,0 +1,1 @@
+"""What a second paper needs: images, protocols, engine, metrics, runs, tables, figures, notebook."""
