@@ -1,0 +1,50 @@
+# The Annotated Anomaly. `make` lists what there is.
+
+PYTHON ?= python3
+VENV ?= .venv
+TIER ?= quick
+NAME ?=
+ARGS ?=
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help env book test lab notebook sync lint clean
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | awk '{ printf "make %-10s", $$1; $$1 = ""; print }'
+	@echo "Variables: TIER=smoke|quick|paper  PYTHON=python3.12  NAME=<notebook>  ARGS=<papermill or pytest options>"
+
+env: $(STAMP)  ## make the virtual environment .venv (done by the others as needed)
+
+book: $(STAMP)  ## execute the notebooks (TIER=quick) and build the site; prints the path of index.html
+	@$(BIN)/python tools/book.py --tier $(TIER)
+
+test: $(STAMP)  ## run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lab: $(STAMP)  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=. notebooks
+
+notebook: $(STAMP)  ## run one notebook with papermill: NAME=comparing-autoencoders TIER=paper ARGS="-p seeds 3"
+	@test -f "notebooks/$(NAME).ipynb" || { \
+	  echo "make notebook: NAME is one of: $$(cd notebooks && echo *.ipynb | sed 's/\.ipynb//g')."; exit 1; }
+	@mkdir -p _build/runs
+	$(BIN)/papermill notebooks/$(NAME).ipynb _build/runs/$(NAME).ipynb -k python3 -p tier $(TIER) $(ARGS)
+	@echo $(CURDIR)/_build/runs/$(NAME).ipynb
+
+sync: $(STAMP)  ## write notebooks/*.ipynb from their texts in notebooks/text
+	@$(BIN)/python tools/pairs.py sync
+
+lint: $(STAMP)  ## check the style of all code
+	$(BIN)/ruff check .
+
+clean:  ## remove what was built; .venv and downloaded data stay
+	rm -rf _build *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(STAMP): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "make: $(PYTHON) is not Python 3.11, 3.12 or 3.13; name one that is: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt -e .
+	@touch $@

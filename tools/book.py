@@ -1,0 +1,176 @@
+"""Execute the notebooks of the table of contents, then build the site from the executed copies.
+
+    python tools/book.py --tier quick
+
+A notebook is executed again only when something it depends on has changed: its source, helpers, the recorded
+numbers in data/, its parameters, Python or torch. jupyter-cache looks at the code cells alone, so it is not used.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+TIERS = ("smoke", "quick", "paper")
+
+
+class NotebookFailed(Exception):
+    """A notebook stopped in one of its cells; the message names both and gives the cell's error."""
+
+
+def chapters(root: Path = ROOT) -> list[str]:
+    """The notebooks of _toc.yml in reading order, as paths without their ending: notebooks/NAME."""
+    def files(node):
+        if isinstance(node, list):
+            return [file for item in node for file in files(item)]
+        if not isinstance(node, dict):
+            return []
+        own = [node["file"]] if "file" in node else []
+        return own + [file for value in node.values() for file in files(value)]
+
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    return [file for file in files(toc) if file.startswith("notebooks/")]
+
+
+def depends_on(chapter: str, root: Path = ROOT) -> list[Path]:
+    """Every file whose bytes decide what a chapter prints: itself, helpers, data/paper and its own data/runs."""
+    others = {Path(other).name for other in chapters(root)} - {Path(chapter).name}
+    runs = root / "data" / "runs"
+    files = [root / f"{chapter}.ipynb", *(root / "helpers").rglob("*.py"), *(root / "data/paper").rglob("*")]
+    files += [path for path in runs.rglob("*") if path.relative_to(runs).parts[0] not in others]
+    return sorted(path for path in files if path.is_file())
+
+
+def fingerprint(chapter: str, parameters: dict, root: Path = ROOT) -> str:
+    """64 hex digits that change whenever the outputs of a chapter might."""
+    digest = hashlib.sha256()
+    facts = [parameters, platform.python_version(), version("torch"), os.environ.get("DATA_ROOT", "")]
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    for path in depends_on(chapter, root):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def execute(chapter: str, parameters: dict, folder: Path, root: Path = ROOT) -> tuple[Path, bool]:
+    """Execute a chapter into folder/chapter.ipynb, or reuse what stands there.
+
+    Returns the executed copy and whether it was reused. Raises NotebookFailed; the last good copy then stays,
+    without its key, and the failed one lies beside it under failed/.
+    """
+    done = folder / f"{chapter}.ipynb"
+    key = done.with_suffix(".key")
+    now = fingerprint(chapter, parameters, root)
+    if done.exists() and key.exists() and key.read_text() == now:
+        return done, True
+    attempt = folder / "failed" / f"{chapter}.ipynb"
+    attempt.parent.mkdir(parents=True, exist_ok=True)
+    done.parent.mkdir(parents=True, exist_ok=True)
+    key.unlink(missing_ok=True)
+    try:
+        papermill.execute_notebook(
+            root / f"{chapter}.ipynb", attempt, parameters, kernel_name="python3", cwd=root, progress_bar=False
+        )
+    except papermill.PapermillExecutionError as error:
+        cell = failed_cell(attempt)
+        raise NotebookFailed(
+            f"{chapter}.ipynb failed in cell {cell}: {error.ename}: {error.evalue} (see {attempt.relative_to(root)})"
+        ) from None
+    finished = tidy(nbformat.read(attempt, as_version=4))
+    nbformat.write(finished, attempt)
+    os.replace(attempt, done)
+    key.write_text(now)
+    return done, False
+
+
+def failed_cell(path: Path) -> str:
+    """The id of the cell that raised, the same as in the committed notebook."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            return cell.id
+    return "unknown"
+
+
+def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Hide papermill's injected cell on the page; the run's parameters are shown by the notebook itself."""
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] += ["remove-cell"]
+    return notebook
+
+
+def execute_all(parameters: dict, folder: Path, root: Path = ROOT) -> dict[str, Path]:
+    """Execute every chapter. One failure stops no other; all failures are raised at the end as one NotebookFailed."""
+    executed, faults = {}, []
+    for chapter in chapters(root):
+        try:
+            executed[chapter], reused = execute(chapter, parameters, folder, root)
+            print(f"{'unchanged' if reused else 'executed'}: {chapter}.ipynb", flush=True)
+        except NotebookFailed as fault:
+            faults.append(str(fault))
+            print(f"failed: {chapter}.ipynb", flush=True)
+    if faults:
+        raise NotebookFailed("\n".join(faults))
+    return executed
+
+
+def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
+    """A source tree for Jupyter Book with the checkout's own relative paths, so that its links stay right."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(root / "book", folder / "book")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy2(root / name, folder / name)
+    for chapter, path in executed.items():
+        (folder / chapter).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, folder / f"{chapter}.ipynb")
+    return folder
+
+
+def build(source: Path, output: Path) -> Path:
+    """Build the site with warnings as errors; returns index.html. Raises CalledProcessError."""
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    command = [jupyter_book, "build", source, "--path-output", output, "--all", "-W", "--keep-going", "-q"]
+    subprocess.run(command, check=True)
+    return output / "_build" / "html" / "index.html"
+
+
+def make_book(tier: str, work: Path | None = None, output: Path | None = None, root: Path = ROOT) -> Path:
+    """Execute, stage and build; returns the path of index.html.
+
+    work: where executed copies and the staged sources lie (default _build); output: the folder that gets
+    _build/html (default the checkout itself).
+    """
+    work = work or root / "_build"
+    executed = execute_all({"tier": tier}, work / "executed" / tier, root)
+    return build(stage(executed, work / "stage", root), output or root)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tier", choices=TIERS, default="quick")
+    tier = parser.parse_args(argv).tier
+    try:
+        index = make_book(tier)
+    except NotebookFailed as fault:
+        print(f"book: {fault}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print("book: Jupyter Book reported the warnings or errors above.", file=sys.stderr)
+        return error.returncode
+    print(index)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
