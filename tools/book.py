@@ -141,7 +141,8 @@ def build(source: Path, output: Path) -> Path:
     """Build the site with warnings as errors; returns index.html. Raises CalledProcessError."""
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command = [jupyter_book, "build", source, "--path-output", output, "--all", "-W", "--keep-going", "-q"]
-    subprocess.run(command, check=True)
+    # Its report on success is a banner; warnings and errors come on stderr.
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return output / "_build" / "html" / "index.html"
 
 
