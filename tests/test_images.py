@@ -1,0 +1,506 @@
+"""Data sets by name: the right pixels, and one clear sentence when a file is not what it should be."""
+
+import gzip
+import hashlib
+import io
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+from sklearn.datasets import load_digits
+from torchvision import datasets
+
+from helpers import images
+from helpers.images import NAMES, Images, class_index, load
+
+DATA = Path(os.environ.get("DATA_ROOT") or "missing")
+
+
+def real(*folders):
+    """Skip where the real files are not at hand."""
+    missing = [f for f in folders if not (DATA / f).is_dir()]
+    return pytest.mark.skipif(bool(missing), reason=f"DATA_ROOT has no {', '.join(missing)}")
+
+
+@pytest.fixture
+def alone(monkeypatch, tmp_path):
+    """No real data and no real cache: the only folders searched are below tmp_path."""
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+    monkeypatch.setattr(images, "cache_folder", lambda: tmp_path / "cache")
+    return tmp_path
+
+
+def idx(array):
+    return b"\0\0\x08" + bytes([array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()
+
+
+@pytest.fixture
+def small_mnist(monkeypatch, alone):
+    """MNIST with 50 + 20 images in a folder of its own, known to torchvision by its MD5 values."""
+    rng, folder, resources = np.random.default_rng(0), alone / "small" / "MNIST" / "raw", []
+    folder.mkdir(parents=True)
+    for name, _ in datasets.MNIST.resources:
+        n = 50 if name.startswith("train") else 20
+        array = rng.integers(0, 256, (n, 28, 28)) if "images" in name else np.arange(n) % 10
+        packed = gzip.compress(idx(array.astype(np.uint8)))
+        (folder / name).write_bytes(packed)
+        resources.append((name, hashlib.md5(packed).hexdigest()))
+    monkeypatch.setattr(datasets.MNIST, "resources", resources)
+    return alone / "small"
+
+
+def assert_same(ours, train, test):
+    """Our images are torchvision's, training part first."""
+    assert torch.equal(ours.x, torch.as_tensor(np.concatenate([train[0], test[0]])))
+    assert ours.y.tolist() == [*map(int, train[1]), *map(int, test[1])]
+    assert ours.test.tolist() == [False] * len(train[1]) + [True] * len(test[1])
+    assert ours.x.dtype == torch.uint8 and ours.y.dtype == torch.int64 and ours.test.dtype == torch.bool
+
+
+def torchvision_mnist(cls, root):
+    train, test = (cls(root, train=part, download=True) for part in (True, False))
+    return [(part.data[:, None].numpy(), part.targets) for part in (train, test)]
+
+
+def fails(error, call):
+    """The message of the expected error, which must be a single sentence on one line."""
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".")
+    return message
+
+
+# Embedded digits.
+
+def test_digits_are_the_handwriting_of_scikit_learn(alone):
+    ours, theirs = load("digits"), load_digits()
+    assert ours.x.shape == (1797, 1, 28, 28) and ours.y.tolist() == theirs.target.tolist()
+    exact = torch.nn.functional.interpolate(
+        torch.tensor(theirs.images)[:, None] * 255 / 16, size=28, mode="bilinear", align_corners=False)
+    assert (ours.x - exact).abs().max() <= 1.5  # rounded three times: the grey level, the rows, the columns
+    assert ours.test.sum() == 599 and not ours.test[:1198].any()
+    assert min(ours.y[ours.test].bincount().min(), ours.y[~ours.test].bincount().min()) > 50
+
+
+def test_digits_have_the_same_bytes_everywhere(alone):
+    assert load("digits").digest == "2b7e4d2613f9e726"
+
+
+# The official files.
+
+@real("MNIST", "FashionMNIST")
+@pytest.mark.parametrize("name, cls", [("mnist", datasets.MNIST), ("fashion_mnist", datasets.FashionMNIST)])
+def test_official_files_give_what_torchvision_gives(name, cls, tmp_path):
+    copy = tmp_path / cls.__name__ / "raw"
+    shutil.copytree(DATA / cls.__name__ / "raw", copy, copy_function=shutil.copyfile)
+    copy.chmod(0o755)
+    assert_same(load(name), *torchvision_mnist(cls, tmp_path))
+
+
+@real("MNIST", "FashionMNIST", "CIFAR10-jpeg")
+@pytest.mark.parametrize("name, train, test", [
+    ("mnist", [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+     [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]),
+    ("fashion_mnist", [6000] * 10, [1000] * 10),
+    ("cifar10_jpeg", [5000] * 10, [1000] * 10),
+])
+def test_every_class_has_its_published_count(name, train, test):
+    ours = load(name)
+    assert ours.y[~ours.test].bincount().tolist() == train
+    assert ours.y[ours.test].bincount().tolist() == test
+
+
+def test_packed_and_unpacked_files_are_read_alike(small_mnist):
+    packed = load("mnist", small_mnist)
+    assert_same(packed, *torchvision_mnist(datasets.MNIST, small_mnist))  # unpacks beside the .gz files
+    for file in small_mnist.rglob("*.gz"):
+        file.unlink()
+    assert load("mnist", small_mnist).digest == packed.digest
+    assert packed.classes == tuple("0123456789")
+
+
+@pytest.mark.parametrize("harm", [
+    lambda raw: raw[: len(raw) // 2], lambda raw: b"", lambda raw: raw[:-1] + b"!",
+    lambda raw: b"<html>not here</html>",
+])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_damaged_file_is_named(small_mnist, harm, packed):
+    file = small_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    whole = file.read_bytes()
+    if packed:
+        file.write_bytes(harm(whole))
+    else:
+        file.unlink()
+        file = file.with_suffix("")
+        file.write_bytes(harm(gzip.decompress(whole)))
+        if harm(b"ab") == b"a!":
+            return  # unpacked files have no published checksum, so a changed pixel goes unseen
+    message = fails(ValueError, lambda: load("mnist", small_mnist))
+    assert str(file) in message and "damaged" in message
+
+
+def test_labels_of_another_part_are_refused(small_mnist):
+    raw = small_mnist / "MNIST" / "raw"
+    for file in raw.glob("*.gz"):
+        file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+        file.unlink()
+    shutil.copy(raw / "t10k-labels-idx1-ubyte", raw / "train-labels-idx1-ubyte")
+    assert "do not belong together" in fails(ValueError, lambda: load("mnist", small_mnist))
+
+
+def test_a_read_only_folder_is_read_and_left_alone(small_mnist):
+    before = {p: p.stat().st_mtime_ns for p in small_mnist.rglob("*")}
+    for path in before:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert len(load("mnist", small_mnist).x) == 70
+    assert {p: p.stat().st_mtime_ns for p in small_mnist.rglob("*")} == before
+
+
+# Missing sets, and downloads (from a real server on this machine).
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "digits"])
+def test_a_missing_set_says_where_it_was_looked_for_and_how_to_get_it(name, alone, monkeypatch):
+    monkeypatch.setenv("DATA_ROOT", str(alone / "env"))
+    (alone / "own").mkdir()
+    message = fails(FileNotFoundError, lambda: load(name, alone / "own"))
+    assert name in message and all(str(alone / place) in message for place in ("own", "env", "cache"))
+    assert ("download=True" in message) == (name != "cifar10_jpeg")
+    assert not (alone / "cache").exists()
+
+
+def test_a_data_root_that_is_no_folder_is_refused(alone):
+    assert "nowhere" in fails(FileNotFoundError, lambda: load("mnist", alone / "nowhere"))
+
+
+def test_data_root_comes_before_the_environment_and_the_cache(small_mnist, alone, monkeypatch):
+    for place in ("env", "cache"):
+        shutil.copytree(small_mnist, alone / place)
+    (alone / "env" / "MNIST/raw/train-labels-idx1-ubyte.gz").write_bytes(b"damaged")
+    monkeypatch.setenv("DATA_ROOT", str(alone / "env"))
+    assert len(load("mnist", small_mnist).x) == 70
+    assert str(alone / "env") in fails(ValueError, lambda: load("mnist"))
+    monkeypatch.setenv("DATA_ROOT", "")
+    assert len(load("mnist").x) == 70
+
+
+@pytest.fixture
+def mirror(small_mnist, monkeypatch):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    folder = small_mnist / "MNIST" / "raw"
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        yield small_mnist
+        server.shutdown()
+
+
+def test_a_download_beside_a_read_only_folder_goes_to_the_cache(mirror, alone):
+    (alone / "own").mkdir(mode=0o555)
+    ours = load("mnist", alone / "own", download=True)
+    assert_same(ours, *torchvision_mnist(datasets.MNIST, mirror))
+    assert list((alone / "own").iterdir()) == [] and (alone / "cache" / "MNIST").is_dir()
+
+
+def test_a_download_goes_to_the_folder_that_was_named(mirror, alone):
+    assert len(load("mnist", alone / "new", download=True).x) == 70
+    assert (alone / "new" / "MNIST").is_dir() and not (alone / "cache").exists()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"something else")])
+def test_a_download_that_fails_says_so_and_leaves_nothing_that_loads(mirror, alone, harm):
+    harm(mirror / "MNIST/raw/t10k-labels-idx1-ubyte.gz")
+    assert "download of mnist" in fails(OSError, lambda: load("mnist", alone / "new", download=True))
+    with pytest.raises((ValueError, FileNotFoundError)):
+        load("mnist", alone / "new")
+
+
+def test_a_download_that_was_cut_off_is_named_and_can_be_had_again(mirror, alone):
+    broken = alone / "new" / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes((mirror / "MNIST" / "raw" / broken.name).read_bytes()[:1000])
+    message = fails(ValueError, lambda: load("mnist", alone / "new", download=True))
+    assert str(broken) in message and "half downloaded" in message
+    broken.unlink()
+    assert len(load("mnist", alone / "new", download=True).x) == 70
+
+
+def test_a_download_with_nowhere_to_write_is_an_error(mirror, alone, monkeypatch):
+    (alone / "own").mkdir(mode=0o555)
+    monkeypatch.setattr(images, "cache_folder", lambda: alone / "own" / "data" / "cache")
+    assert "written" in fails(OSError, lambda: load("mnist", alone / "own", download=True))
+
+
+# CIFAR and SVHN in torchvision's own formats, small.
+
+def write_md5(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture
+def small_cifar(alone, monkeypatch):
+    rng = np.random.default_rng(1)
+    for cls, keys in [(datasets.CIFAR10, ["labels"]), (datasets.CIFAR100, ["fine_labels", "coarse_labels"])]:
+        folder = alone / cls.base_folder
+        for which in ("train_list", "test_list"):
+            batches = []
+            for file, _ in getattr(cls, which):
+                batch = {"data": rng.integers(0, 256, (8, 3072), dtype=np.uint8)}
+                batch |= {key: rng.integers(0, 10, 8).tolist() for key in keys}
+                batches.append([file, write_md5(folder / file, pickle.dumps(batch))])
+            monkeypatch.setattr(cls, which, batches)
+        names = {"label_names": 10, "fine_label_names": 100, "coarse_label_names": 20}
+        names = {key: [f"{key[0]}{i}" for i in range(n)] for key, n in names.items()}
+        md5 = write_md5(folder / cls.meta["filename"], pickle.dumps(names))
+        monkeypatch.setattr(cls, "meta", {**cls.meta, "md5": md5})
+    return alone
+
+
+def test_cifar10_is_torchvisions(small_cifar):
+    train, test = (datasets.CIFAR10(small_cifar, train=part) for part in (True, False))
+    ours = load("cifar10", small_cifar)
+    assert_same(ours, *((part.data.transpose(0, 3, 1, 2), part.targets) for part in (train, test)))
+    assert ours.classes == tuple(f"l{i}" for i in range(10))
+
+
+def test_cifar100_has_the_pixels_of_torchvision_and_the_coarse_labels(small_cifar):
+    train, test = (datasets.CIFAR100(small_cifar, train=part) for part in (True, False))
+    folder = small_cifar / "cifar-100-python"
+    coarse = [pickle.loads((folder / part).read_bytes())["coarse_labels"] for part in ("train", "test")]
+    ours = load("cifar100", small_cifar)
+    train, test = (part.data.transpose(0, 3, 1, 2) for part in (train, test))
+    assert_same(ours, (train, coarse[0]), (test, coarse[1]))
+    assert ours.classes == tuple(f"c{i}" for i in range(20))
+
+
+@pytest.mark.parametrize("name, file", [
+    ("cifar10", "data_batch_3"), ("cifar100", "test"), ("cifar100", "meta"),
+])
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:100])])
+def test_a_damaged_cifar_is_named(small_cifar, name, file, harm):
+    harm(next(small_cifar.rglob(file)))
+    assert "damaged, incomplete" in fails(ValueError, lambda: load(name, small_cifar))
+
+
+def test_svhn_is_torchvisions(alone, monkeypatch):
+    rng, listed = np.random.default_rng(2), dict(datasets.SVHN.split_list)
+    for part, n in (("train", 12), ("test", 6)):
+        file = f"{part}_32x32.mat"
+        content = io.BytesIO()
+        x, y = rng.integers(0, 256, (32, 32, 3, n), dtype=np.uint8), 1 + np.arange(n)[:, None] % 10
+        savemat(content, {"X": x, "y": y})
+        listed[part] = ["", file, write_md5(alone / file, content.getvalue())]
+    monkeypatch.setattr(datasets.SVHN, "split_list", listed)
+    train, test = (datasets.SVHN(alone, split=part) for part in ("train", "test"))
+    ours = load("svhn", alone)
+    assert_same(ours, *((part.data, part.labels) for part in (train, test)))
+    assert 10 not in ours.y and ours.y[9] == 0
+    (alone / "test_32x32.mat").write_bytes(b"half")
+    assert "damaged" in fails(ValueError, lambda: load("svhn", alone))
+
+
+# The JPEG copy of CIFAR-10.
+
+@real("CIFAR10-jpeg")
+def test_the_jpeg_copy_is_what_pillow_decodes():
+    ours = load("cifar10_jpeg")
+    test = iter(ours.x[ours.test])
+    with tarfile.open(DATA / "CIFAR10-jpeg" / "cifar10_test_jpeg.tar.xz") as archive:
+        for member in (m for m in archive if m.isfile()):  # the archive lies in class order, then number
+            pixels = np.asarray(Image.open(archive.extractfile(member)).convert("RGB"))
+            assert np.array_equal(next(test).permute(1, 2, 0), pixels), member.name
+    assert next(test, None) is None
+
+
+@real("CIFAR10-jpeg")
+def test_the_jpeg_copy_loses_as_much_as_measured():
+    ours = load("cifar10_jpeg")
+    lossless = np.load(DATA / "CIFAR10-jpeg" / "cifar10_train_first4000_lossless.npz")
+    seen, psnr = [0] * 10, []
+    for pixels, label in zip(lossless["x"], lossless["y"].tolist(), strict=True):
+        jpeg = ours.x[label * 5000 + seen[label]].permute(1, 2, 0).numpy()
+        seen[label] += 1
+        psnr.append(10 * np.log10(255**2 / np.mean((pixels - jpeg.astype(float)) ** 2)))
+    assert [np.mean(psnr), min(psnr), max(psnr)] == pytest.approx([30.5, 23.1, 39.6], abs=0.06)
+
+
+def pack(path, members):
+    """A tar.xz of {member name: bytes}; None makes a symbolic link to /etc/hostname."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:xz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            if content is None:
+                info.type, info.linkname = tarfile.SYMTYPE, "/etc/hostname"
+            info.size = len(content or b"")
+            archive.addfile(info, io.BytesIO(content or b""))
+
+
+def jpeg(value, size=(32, 32)):
+    out = io.BytesIO()
+    Image.new("RGB", size, (value, value, value)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def small_members(part, n):
+    classes = enumerate(images.CIFAR10)
+    return {f"{part}/{c}/{i:04d}.jpg": jpeg(20 * k + i) for k, c in classes for i in range(n)}
+
+
+@pytest.fixture
+def small_jpegs(alone, monkeypatch):
+    monkeypatch.setattr(images, "CIFAR10_JPEG_PER_CLASS", {"train": 3, "test": 2})
+    for part, n in (("train", 3), ("test", 2)):
+        pack(alone / f"CIFAR10-jpeg/cifar10_{part}_jpeg.tar.xz", small_members(part, n))
+    return alone
+
+
+def test_images_are_ordered_by_class_and_number_whatever_the_archives_order(small_jpegs):
+    first = load("cifar10_jpeg", small_jpegs)
+    assert first.x[:30, 0, 0, 0].tolist() == [20 * k + i for k in range(10) for i in range(3)]
+    assert first.y.tolist() == [k for n in (3, 2) for k in range(10) for _ in range(n)]
+    shuffled = dict(reversed(small_members("train", 3).items()))
+    pack(small_jpegs / "CIFAR10-jpeg/cifar10_train_jpeg.tar.xz", shuffled)
+    assert load("cifar10_jpeg", small_jpegs).digest == first.digest
+
+
+@pytest.mark.parametrize("name, content", [
+    ("../outside.jpg", jpeg(1)), ("/tmp/outside.jpg", jpeg(1)), ("train/../../outside.jpg", jpeg(1)),
+    ("train/cat/0003.jpg", jpeg(1)), ("test/cat/0000.jpg", jpeg(1)), ("train/lynx/0000.jpg", jpeg(1)),
+    ("train/cat/0001.jpg", None), ("train/cat/0001.jpg", jpeg(1, (64, 64))),
+])
+def test_a_member_that_does_not_belong_is_refused(small_jpegs, name, content):
+    before = {p for p in small_jpegs.rglob("*") if p.is_file()}
+    pack(small_jpegs / "CIFAR10-jpeg/cifar10_train_jpeg.tar.xz", small_members("train", 3) | {name: content})
+    assert repr(name) in fails(ValueError, lambda: load("cifar10_jpeg", small_jpegs))
+    assert {p for p in small_jpegs.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("harm", [
+    lambda path: path.write_bytes(path.read_bytes()[:-200]),
+    lambda path: path.write_bytes(b"<html>not here</html>"),
+    lambda path: pack(path, small_members("train", 2)),
+    lambda path: pack(path, small_members("train", 3) | {"train/cat/0001.jpg": b"no picture"}),
+])
+def test_a_damaged_archive_is_named(small_jpegs, harm):
+    path = small_jpegs / "CIFAR10-jpeg/cifar10_train_jpeg.tar.xz"
+    harm(path)
+    message = fails(ValueError, lambda: load("cifar10_jpeg", small_jpegs))
+    assert str(path) in message and "damaged" in message
+
+
+def test_decoded_pixels_come_from_the_cache_the_second_time(small_jpegs, monkeypatch):
+    first = load("cifar10_jpeg", small_jpegs)
+    monkeypatch.setattr(images, "_read_jpegs", lambda *_: pytest.fail("decoded again"))
+    assert load("cifar10_jpeg", small_jpegs).digest == first.digest
+
+
+def test_another_archive_is_not_read_from_the_old_cache(small_jpegs):
+    first = load("cifar10_jpeg", small_jpegs)
+    changed = small_members("train", 3) | {"train/cat/0001.jpg": jpeg(255)}
+    pack(small_jpegs / "CIFAR10-jpeg/cifar10_train_jpeg.tar.xz", changed)
+    second = load("cifar10_jpeg", small_jpegs)
+    assert (first.x != second.x).flatten(1).any(1).nonzero().flatten().tolist() == [3 * 3 + 1]
+
+
+def test_a_damaged_cache_is_replaced(small_jpegs):
+    first = load("cifar10_jpeg", small_jpegs)
+    (cached,) = (small_jpegs / "cache").iterdir()
+    whole = cached.read_bytes()
+    cached.write_bytes(whole[: len(whole) // 2])
+    assert load("cifar10_jpeg", small_jpegs).digest == first.digest
+    assert cached.stat().st_size == len(whole)
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(small_jpegs, monkeypatch):
+    (small_jpegs / "file").write_text("in the way")
+    monkeypatch.setattr(images, "cache_folder", lambda: small_jpegs / "file" / "cache")
+    assert len(load("cifar10_jpeg", small_jpegs).x) == 50
+
+
+def test_a_process_killed_while_it_writes_the_cache_leaves_nothing_to_read(small_jpegs):
+    code = f"""
+import os, signal
+from pathlib import Path
+from helpers import images
+images.CIFAR10_JPEG_PER_CLASS = {{"train": 3, "test": 2}}
+images.cache_folder = lambda: Path({str(small_jpegs / "cache")!r})
+os.fsync = lambda file: (os.ftruncate(file, 500), os.kill(os.getpid(), signal.SIGKILL))
+images.load("cifar10_jpeg", {str(small_jpegs)!r})
+"""
+    killed = subprocess.run([sys.executable, "-c", code], timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = (small_jpegs / "cache").iterdir()
+    assert left.suffix == ".part" and left.stat().st_size == 500
+    assert load("cifar10_jpeg", small_jpegs).x[:3, 0, 0, 0].tolist() == [0, 1, 2]
+    assert len(list((small_jpegs / "cache").glob("*.pt"))) == 1
+
+
+# Names, sizes, classes, digests.
+
+@pytest.mark.parametrize("name", ["mnst", "MNIST", "", None, "../mnist"])
+def test_an_unknown_name_lists_what_is_known(name, alone):
+    message = fails(ValueError, lambda: load(name))
+    assert all(known in message for known in NAMES)
+
+
+@pytest.mark.parametrize("size", [8, 14, 32, 64])
+def test_another_size_is_the_same_picture(size, alone):
+    native, other = load("digits"), load("digits", size=size)
+    assert other.x.shape == (1797, 1, size, size) and other.name == "digits"
+    expected = torch.nn.functional.interpolate(native.x.double(), size=size, mode="bilinear", antialias=True)
+    assert (other.x - expected).abs().max() <= 1.01  # rounded twice
+    assert load("digits", size=28).digest == native.digest != other.digest
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "28"])
+def test_an_impossible_size_is_refused(size, alone):
+    assert repr(size) in fails(ValueError, lambda: load("digits", size=size))
+
+
+def example(**changed):
+    parts = {"x": torch.arange(48, dtype=torch.uint8).reshape(3, 1, 4, 4), "y": torch.tensor([0, 1, 1]),
+             "test": torch.tensor([False, False, True]), "masks": torch.zeros(3, 1, 4, 4, dtype=torch.bool)}
+    return Images("example", classes=("plain", "odd"), **parts | changed)
+
+
+def test_the_digest_sees_every_change_and_only_changes():
+    same = example()
+    pixel, mask = same.x.clone(), same.masks.clone()
+    pixel[2, 0, 3, 3] += 1
+    mask[0, 0, 0, 0] = True
+    variants = [example(x=pixel), example(x=same.x.reshape(3, 1, 2, 8)), example(y=torch.tensor([0, 1, 0])),
+                example(test=torch.tensor([False, True, True])), example(masks=mask), example(masks=None)]
+    assert len({same.digest, *(v.digest for v in variants)}) == 7
+    assert len(same.digest) == 16 and int(same.digest, 16) >= 0
+    view = same.x.transpose(2, 3).contiguous().transpose(2, 3)  # equal values, other strides
+    assert example(x=view).digest == same.digest == example().digest
+
+
+def test_a_class_is_found_by_index_and_by_name():
+    assert [class_index(example(), w) for w in (0, 1, "plain", "odd", np.int64(1))] == [0, 1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("wanted", [2, -1, "even", None, 1.0, True, "0"])
+def test_an_impossible_class_lists_what_is_possible(wanted):
+    message = fails(ValueError, lambda: class_index(example(), wanted))
+    assert repr(wanted) in message and "plain" in message and "odd" in message
