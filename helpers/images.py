@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import tarfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
@@ -110,6 +111,8 @@ def cache_folder() -> Path:
 
 def _find(name, read, official, files, data_root, download):
     """Read the set from the first folder that has it, downloading it before if asked and needed."""
+    if data_root and not download and not Path(data_root).expanduser().is_dir():
+        raise FileNotFoundError(f"The data_root {data_root} is not a folder.")
     places = [Path(p).expanduser() for p in (data_root, os.environ.get("DATA_ROOT"), cache_folder()) if p]
     for root in places:
         try:
@@ -143,8 +146,8 @@ def _download(name, official, root):
         for split in splits:
             official(root, download=True, **split)
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise OSError(f"The download of {name} into {root} failed: {reason}") from error
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise OSError(f"The download of {name} into {root} failed: {reason}.") from error
 
 
 # Readers return x (N, C, H, W), y (N,), the class names and the number of training images, which come first.
@@ -222,7 +225,7 @@ def _verified(official, root, folder, **split):
 
 
 def _read_cifar10_jpeg(root, official):
-    """The lossy JPEG copy (quality 75, 4:2:0); decoding takes seconds, so the pixels are kept in the cache."""
+    """The lossy JPEG copy (quality 75, 4:2:0); decoding takes seconds, so the cache keeps the pixels."""
     paths = {part: root / "CIFAR10-jpeg" / f"cifar10_{part}_jpeg.tar.xz" for part in ("train", "test")}
     sha = hashlib.sha256()
     for path in paths.values():
@@ -282,7 +285,8 @@ def _write_cache(path: Path, x: np.ndarray) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except (OSError, RuntimeError):  # RuntimeError: torch's own word for a full disk
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def _damaged(path: Path, why: str) -> str:

@@ -18,7 +18,7 @@ class Task:
     """Training images, test images and which of the test images are anomalous.
 
     train (n, C, H, W) and test (m, C, H, W) uint8; train_y (n,) and test_y (m,) int64, index into `classes`;
-    anomalous (m,) bool; masks (m, 1, H, W) bool and m kinds of the test images for industrial sets, else None.
+    anomalous (m,) bool; masks (m, 1, H, W) bool and m kinds of the test images, None but for industrial sets.
     `protocol` names the rule, the data set and every parameter; `digest` is that of the whole data set.
     """
 
@@ -50,7 +50,7 @@ def one_normal(images: Images, normal_class, limit: int | None = None) -> Task:
 
 
 def one_anomalous(images: Images, anomalous_class, seed: int, limit: int | None = None) -> Task:
-    """Train on 80 % of all classes but one, test on their other 20 % and on all images of the anomalous class.
+    """Train on 80 % of all classes but one, test on their other 20 % and on the whole anomalous class.
 
     ALCN's protocol 1 ("1 vs. rest", section 4.2). The official parts are pooled, and
     numpy.random.RandomState(seed) draws the 80 %. `limit` and errors as in `one_normal`.
@@ -71,11 +71,11 @@ def one_anomalous(images: Images, anomalous_class, seed: int, limit: int | None 
 def contaminated(images: Images, normal_class, ratio: float, seed: int, cap: int = 12000) -> Task:
     """Train on one class mixed with images of all others, and score these same images (IAEAD, section 4).
 
-    The official parts are pooled. To the n images of the class come int(n * ratio / (1 - ratio)) others, drawn
-    without replacement, so `ratio`, in (0, 0.5], is the share of anomalies in the result. More than `cap`
-    images are cut to a uniform subset of `cap`. Both draws come from numpy.random.RandomState(seed), whose
-    stream is the same in every version of numpy. `train` and `test` are the same tensor. ValueError for a wrong
-    class, ratio or cap, or where the other classes have too few images.
+    The official parts are pooled. To the n images of the class come int(n * ratio / (1 - ratio)) others,
+    drawn without replacement, so `ratio`, in (0, 0.5], is the share of anomalies in the result. More than
+    `cap` images are cut to a uniform subset of `cap`. Both draws come from numpy.random.RandomState(seed),
+    whose stream is the same in every version of numpy. `train` and `test` are the same tensor. ValueError for
+    a wrong class, ratio or cap, or where the other classes have too few images.
     """
     normal = class_index(images, normal_class)
     if not 0 < ratio <= 0.5:
@@ -86,7 +86,7 @@ def contaminated(images: Images, normal_class, ratio: float, seed: int, cap: int
     wanted = int(len(inliers) * ratio / (1 - ratio))
     if wanted > len(others):
         raise ValueError(
-            f"A ratio of {ratio} needs {wanted} images of other classes, and {images.name} has {len(others)}.")
+            f"A ratio of {ratio} needs {wanted} images of other classes; {images.name} has {len(others)}.")
     random = np.random.RandomState(seed)
     index = np.concatenate([inliers, random.choice(others, wanted, replace=False)])
     if len(index) > cap:
