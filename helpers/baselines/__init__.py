@@ -1,0 +1,1 @@
+"""The rival methods that the papers compare with, one short file each."""

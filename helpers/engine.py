@@ -1,0 +1,205 @@
+"""Train and score any method; know nothing of papers.
+
+A method is an `nn.Module` that gives its loss for a batch and one anomaly score an image:
+
+    class Method(nn.Module):
+        def loss(self, batch): ...      # a scalar; batch.x is (B, C, H, W), prepared
+        def score(self, x): ...         # (B,), higher = more anomalous
+
+What it may add, each optional:
+
+    prepare(images)                     # uint8 (B, C, H, W) -> float; the default divides by 255
+    players()                           # a list of Player, for more than one loss or another optimiser
+    start(data)                         # before the first step
+    after_step(batch)                   # after each step
+    after_epoch(epoch, data)            # after each epoch, which count from 1
+
+The images stay on the device as uint8 and a batch is an index, so no step waits for the host.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+PRECISIONS = ("fp32", "bf16")
+
+
+class Batch(NamedTuple):
+    """What a loss sees: prepared images x (B, C, H, W), their classes y (B,), their positions index (B,)."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    index: torch.Tensor
+
+
+@dataclass
+class Player:
+    """One loss with the parameters that minimise it.
+
+    `optimizer` makes a torch optimiser from the parameters. `schedule(epoch)` is a factor on its learning rate.
+    The player moves `steps` times at every `every`-th batch; `after()` runs after each of its moves.
+    """
+
+    loss: Callable[[Batch], torch.Tensor]
+    parameters: Iterable[torch.nn.Parameter]
+    optimizer: Callable = partial(torch.optim.Adam, lr=1e-3)
+    schedule: Callable[[int], float] | None = None
+    steps: int = 1
+    every: int = 1
+    after: Callable[[], None] | None = None
+
+
+class Data:
+    """The training images, resident on the device, as a method's hooks see them."""
+
+    def __init__(self, method, images, y, device):
+        self.images = images.to(device)  # (N, C, H, W) uint8
+        self.y = y.to(device)
+        self.method = method
+
+    def __len__(self):
+        return len(self.images)
+
+    def batch(self, index):
+        """Return the prepared Batch at positions `index` (B,)."""
+        index = index.to(self.images.device)
+        return Batch(prepare(self.method, self.images[index]), self.y[index], index)
+
+    def map(self, function, batch_size=1024):
+        """Return function(x) for all prepared images, concatenated, in eval mode and without gradients."""
+        with evaluating(self.method):
+            return torch.cat([function(prepare(self.method, u8)) for u8 in self.images.split(batch_size)])
+
+
+def default_device():
+    """Return "cuda" where a GPU is at hand, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def prepare(method, images):
+    """Turn uint8 images (B, C, H, W) into the method's float input; by default values in [0, 1]."""
+    return method.prepare(images) if hasattr(method, "prepare") else images.float() / 255
+
+
+@contextmanager
+def evaluating(method):
+    """Switch to eval mode without gradients, and back to the mode before."""
+    training = method.training
+    method.eval()
+    with torch.no_grad():
+        yield
+    method.train(training)
+
+
+def epoch_batches(n, batch_size, generator):
+    """Yield the shuffled index batches of one epoch.
+
+    The last, shorter batch is dropped, unless the set is smaller than one batch: other images fall away each epoch.
+    """
+    batch_size = min(batch_size, n)
+    order = torch.randperm(n, generator=generator)
+    yield from order[: n // batch_size * batch_size].split(batch_size)
+
+
+def players_of(method):
+    """Return the method's players; a method with one loss is one player with all its parameters."""
+    if hasattr(method, "players"):
+        return method.players()
+    return [Player(method.loss, method.parameters())]
+
+
+def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp32", progress=None):
+    """Train a method on task.train and return its losses, a float array (epochs, players).
+
+    The seed fixes batches and noise: the same seed on the same machine gives the same weights. `precision` is
+    "fp32" or "bf16" (autocast). `progress(epoch)` is called after each epoch. Raises FloatingPointError where a
+    loss ends an epoch as NaN or infinite, and ValueError for an unknown precision or an empty training set.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is unknown; possible are {', '.join(PRECISIONS)}.")
+    if len(task.train) == 0:
+        raise ValueError("The training set is empty: no image is left to train on.")
+    device = torch.device(device or default_device())
+    torch.set_flush_denormal(True)  # a net that stops learning drifts into denormal numbers, five times slower
+    method.to(device)
+    data = Data(method, task.train, task.train_y, device)
+    torch.manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)  # on the CPU, so that every device sees the same batches
+    players = [(player, *_optimizer(player)) for player in players_of(method)]
+    history = torch.zeros(epochs, len(players), device=device)
+    _hook(method, "start", data)
+    for epoch in range(1, epochs + 1):
+        method.train()
+        for player, _, optimizer in players:
+            _set_rate(player, optimizer, epoch)
+        moves = [0] * len(players)
+        for step, index in enumerate(epoch_batches(len(data), batch_size, order)):
+            batch = data.batch(index)
+            for k, (player, parameters, optimizer) in enumerate(players):
+                if step % player.every == 0:
+                    for _ in range(player.steps):
+                        history[epoch - 1, k] += _move(player, parameters, optimizer, batch, device, precision)
+                        moves[k] += 1
+            _hook(method, "after_step", batch)
+        history[epoch - 1] /= torch.tensor(moves, device=device).clamp(min=1)
+        _hook(method, "after_epoch", epoch, data)
+        if progress:
+            progress(epoch)
+    losses = history.cpu().numpy()
+    if not np.isfinite(losses).all():
+        first = int(np.argmax(~np.isfinite(losses).all(axis=1))) + 1
+        raise FloatingPointError(f"The loss is not finite from epoch {first} on; try a smaller learning rate.")
+    return losses
+
+
+def score(method, images, batch_size=1024, device=None):
+    """Return one anomaly score an image, float64 (N,), higher = more anomalous, in eval mode.
+
+    `images` is uint8 (N, C, H, W). The score of an image does not depend on the others in its batch.
+    """
+    device = device or next((t.device for t in chain(method.parameters(), method.buffers())), "cpu")
+    with evaluating(method):
+        parts = [method.score(prepare(method, u8.to(device))) for u8 in images.split(batch_size)]
+    return torch.cat(parts).double().cpu().numpy()
+
+
+def _optimizer(player):
+    parameters = list(player.parameters)
+    optimizer = player.optimizer(parameters)
+    for group in optimizer.param_groups:
+        group["base_lr"] = group["lr"]
+    return parameters, optimizer
+
+
+def _set_rate(player, optimizer, epoch):
+    if player.schedule:
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * player.schedule(epoch)
+
+
+def _move(player, parameters, optimizer, batch, device, precision):
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        loss = player.loss(batch)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward(inputs=parameters)
+    optimizer.step()
+    if player.after:
+        player.after()
+    return loss.detach()
+
+
+def _hook(method, name, *arguments):
+    if hasattr(method, name):
+        getattr(method, name)(*arguments)
+
+
+def step_decay(every, factor=0.5):
+    """Return a schedule that multiplies the learning rate by `factor` every `every` epochs, which count from 1."""
+    return lambda epoch: factor ** math.floor(epoch / every)

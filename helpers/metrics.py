@@ -1,0 +1,65 @@
+"""Numbers from scores, through scikit-learn; a score is higher for a more anomalous image."""
+
+import numpy as np
+from scipy import stats
+from sklearn import metrics as sk
+
+
+def auroc(anomalous, scores):
+    """Return the area under the ROC curve in [0, 1]; anomalous is bool (N,), scores (N,)."""
+    return float(sk.roc_auc_score(_both_kinds(anomalous), scores))
+
+
+def aupr(anomalous, scores, positive="out", rule="average_precision"):
+    """Return the area under the precision-recall curve in [0, 1].
+
+    `positive` is "out" (the anomalies are to be found) or "in" (the normal images are, by the negated score).
+    `rule` is "average_precision" (a step curve) or "trapezoid" (straight lines, which flatters; IAEAD's tables).
+    """
+    truth = _both_kinds(anomalous)
+    if positive == "in":
+        truth, scores = ~truth, -np.asarray(scores)
+    if rule == "average_precision":
+        return float(sk.average_precision_score(truth, scores))
+    precision, recall, _ = sk.precision_recall_curve(truth, scores)
+    return float(sk.auc(recall, precision))
+
+
+def at_threshold(anomalous, scores, threshold):
+    """Return precision, recall, F1 and balanced accuracy of the decision scores >= threshold."""
+    truth, flagged = _both_kinds(anomalous), np.asarray(scores) >= threshold
+    precision, recall, f1, _ = sk.precision_recall_fscore_support(truth, flagged, average="binary", zero_division=0)
+    return {"precision": float(precision), "recall": float(recall), "f1": float(f1),
+            "balanced_accuracy": float(sk.balanced_accuracy_score(truth, flagged))}
+
+
+def pairwise(task, scores):
+    """Return {class name: {"auroc", "aupr"}}: the normal test images against one anomalous class at a time.
+
+    Schneider et al., Tables 5 and 6. The two parts are of similar size, so chance is about 0.5 for both numbers.
+    """
+    anomalous, y, scores = task.anomalous.numpy(), task.test_y.numpy(), np.asarray(scores)
+    result = {}
+    for c in np.unique(y[anomalous]):
+        pair = ~anomalous | (y == c)
+        result[task.classes[c]] = {"auroc": auroc(anomalous[pair], scores[pair]),
+                                   "aupr": aupr(anomalous[pair], scores[pair])}
+    return result
+
+
+def summary(values):
+    """Return mean, sd (n - 1; None for one value), n, and the 95 % confidence interval of the mean by Student's t."""
+    values = np.asarray(values, float)
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return {"mean": mean, "sd": None, "n": n, "ci": None}
+    sd = float(values.std(ddof=1))
+    half = float(stats.t.ppf(0.975, n - 1)) * sd / np.sqrt(n)
+    return {"mean": mean, "sd": sd, "n": n, "ci": (mean - half, mean + half)}
+
+
+def _both_kinds(anomalous):
+    truth = np.asarray(anomalous, bool)
+    if truth.all() or not truth.any():
+        raise ValueError("A curve needs both normal and anomalous images; this set has only one kind.")
+    return truth

@@ -1,0 +1,116 @@
+"""What a notebook's first cells need: parameters checked before anything is computed, data, a card of the run."""
+
+import ast
+import platform
+from types import SimpleNamespace
+
+import torch
+from IPython import get_ipython
+
+from . import engine, images, runs
+
+TIER_NAMES = ("smoke", "quick", "paper")
+# Every notebook has these parameters; None leaves the choice to the code that uses them.
+COMMON = {"tier": str, "device": str, "precision": str, "data_root": str, "download": bool, "budget_minutes": float,
+          "workers": int, "scheduler": str}  # fmt: skip
+MAY_BE_NONE = ("device", "data_root", "budget_minutes", "scheduler")
+
+
+class ParameterError(ValueError):
+    """A parameter that cannot be used; notebooks show it as one sentence, without a traceback."""
+
+    def _render_traceback_(self):
+        return [f"ParameterError: {self}"]
+
+
+def settings(namespace, tiers, choices=None, injected=None):
+    """Return the checked parameters of a notebook; a parameter that is None takes its tier's value.
+
+    `namespace` is the notebook's globals(). `tiers` maps "smoke", "quick" and "paper" to {parameter: value} and so
+    names the chapter's own parameters and their types. `choices` maps a parameter to what it, or each of its list,
+    may be. `injected` is the source that papermill put in; None finds it. Raises ParameterError, one sentence, for
+    an unknown name, a wrong type or a value that is not possible.
+    """
+    own = tiers["quick"]
+    names = [*COMMON, *own]
+    for name in _assigned(_injected_cell() if injected is None else injected):
+        if name not in names:
+            raise ParameterError(f"There is no parameter {name!r}; the parameters are {', '.join(names)}.")
+    choices = {"tier": TIER_NAMES, "precision": engine.PRECISIONS} | (choices or {})
+    given = {name: namespace[name] for name in names}
+    _check("tier", given["tier"], str, choices["tier"])
+    values = {}
+    for name in names:
+        value = given[name]
+        if name in own and value is None:
+            value = tiers[given["tier"]][name]
+        elif not (value is None and name in MAY_BE_NONE):
+            kind = COMMON.get(name) or type(own[name])
+            value = _check(name, value, kind, choices.get(name))
+        values[name] = value
+    _check_device(values["device"])
+    return SimpleNamespace(**values)
+
+
+def load(p, name=None):
+    """Return the Images named by the settings `p`; ParameterError says in one sentence what is missing or damaged."""
+    try:
+        return images.load_once(name or p.dataset, p.data_root, p.download)
+    except (ValueError, OSError) as error:
+        raise ParameterError(str(error)) from None
+
+
+def folder(p, chapter):
+    """Return where the runs of a chapter are kept: committed records for the paper tier, scratch for the others."""
+    return (runs.RECORDED if p.tier == "paper" else runs.SCRATCH) / chapter
+
+
+def card(p, data):
+    """Return one line that says what this execution is: tier, data, device, versions."""
+    return (f"tier {p.tier} · {data.name} ({len(data.x):,} images, digest {data.digest}) · "
+            f"{runs.device_name(p.device or engine.default_device())} · "
+            f"torch {torch.__version__} · Python {platform.python_version()}")  # fmt: skip
+
+
+def _injected_cell():
+    shell = get_ipython()
+    cells = shell.user_ns.get("In", []) if shell else []
+    return next((cell for cell in reversed(cells) if cell.startswith("# Parameters\n")), "")
+
+
+def _assigned(source):
+    targets = [t for node in ast.parse(source).body if isinstance(node, ast.Assign) for t in node.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _check(name, value, kind, allowed):
+    if kind in (list, bool) and isinstance(value, str):  # papermill's -p passes "['cae']" and "True" as text
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            value = [value] if kind is list else value
+    right = (
+        isinstance(value, (int, float)) and not isinstance(value, bool) if kind is float
+        else type(value) is kind
+    )  # fmt: skip
+    if not right:
+        words = {int: "a whole number", float: "a number", str: "a word", bool: "True or False", list: "a list"}
+        raise ParameterError(f"Parameter {name} must be {words[kind]}, not {value!r}.")
+    if kind in (int, float) and value <= 0:
+        raise ParameterError(f"Parameter {name} must be above 0, not {value!r}.")
+    for item in value if kind is list else [value]:
+        if allowed is not None and item not in allowed:
+            raise ParameterError(f"Parameter {name} cannot be {item!r}; possible are {', '.join(map(str, allowed))}.")
+    if kind is list and not value:
+        raise ParameterError(f"Parameter {name} is an empty list; name at least one.")
+    return value
+
+
+def _check_device(device):
+    if device is None:
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        found = "cpu and cuda" if torch.cuda.is_available() else "cpu"
+        raise ParameterError(f"Device {device!r} is not at hand; this machine has {found}.") from None
