@@ -383,6 +383,17 @@ def test_images_are_ordered_by_class_and_number_whatever_the_archives_order(smal
     assert load("cifar10_jpeg", small_jpegs).digest == first.digest
 
 
+def test_decoding_keeps_rows_columns_and_colours(small_jpegs):
+    picture = np.zeros((32, 32, 3), np.uint8)
+    picture[:10], picture[:, 20:], picture[25:, :5] = (250, 10, 10), (10, 250, 10), (10, 10, 250)
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "JPEG")
+    changed = small_members("train", 3) | {"train/cat/0001.jpg": out.getvalue()}
+    pack(small_jpegs / "CIFAR10-jpeg/cifar10_train_jpeg.tar.xz", changed)
+    ours = load("cifar10_jpeg", small_jpegs).x[3 * 3 + 1].permute(1, 2, 0)
+    assert np.array_equal(ours, np.asarray(Image.open(out).convert("RGB")))
+
+
 @pytest.mark.parametrize("name, content", [
     ("../outside.jpg", jpeg(1)), ("/tmp/outside.jpg", jpeg(1)), ("train/../../outside.jpg", jpeg(1)),
     ("train/cat/0003.jpg", jpeg(1)), ("test/cat/0000.jpg", jpeg(1)), ("train/lynx/0000.jpg", jpeg(1)),
