@@ -60,6 +60,14 @@ def load(p, name=None):
         raise ParameterError(str(error)) from None
 
 
+def class_name(p, data, default):
+    """Return the name of the class that the settings call normal, or `default` where they leave it open."""
+    try:
+        return data.classes[images.class_index(data, p.normal_class or default)]
+    except ValueError as error:
+        raise ParameterError(str(error)) from None
+
+
 def folder(p, chapter):
     """Return where the runs of a chapter are kept: committed records for the paper tier, scratch for the others."""
     return (runs.RECORDED if p.tier == "paper" else runs.SCRATCH) / chapter
@@ -70,6 +78,16 @@ def card(p, data):
     return (f"tier {p.tier} · {data.name} ({len(data.x):,} images, digest {data.digest}) · "
             f"{runs.device_name(p.device or engine.default_device())} · "
             f"torch {torch.__version__} · Python {platform.python_version()}")  # fmt: skip
+
+
+def check(answer, right, hint):
+    """Say whether an exercise is solved: `right(answer)` decides; None is no answer yet, and the hint helps."""
+    if answer is None:
+        print("No answer yet.")
+    elif right(answer):
+        print("Right.")
+    else:
+        print(f"Not yet: {hint}")
 
 
 def _injected_cell():
@@ -89,6 +107,8 @@ def _check(name, value, kind, allowed):
             value = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             value = [value] if kind is list else value
+    if kind is str and type(value) is int:  # -p normal_class 3 arrives as a number
+        value = str(value)
     right = (
         isinstance(value, (int, float)) and not isinstance(value, bool) if kind is float
         else type(value) is kind

@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 import textwrap
@@ -47,7 +48,8 @@ def run(job, folder, progress=None):
         return known
     device = job.get("device") or engine.default_device()
     begin = time.perf_counter()
-    losses = engine.fit(model, task, job["epochs"], job["batch_size"], job["seed"], device, config["precision"], progress)
+    losses = engine.fit(
+        model, task, job["epochs"], job["batch_size"], job["seed"], device, config["precision"], progress)
     seconds = time.perf_counter() - begin
     metrics = job["evaluate"](model, task)
     curve = [[round(float(v), 6) for v in row] for row in losses]
@@ -78,7 +80,8 @@ def key(config):
 
 def path_of(config, folder):
     """Return the file of a configuration's record in `folder`."""
-    return Path(folder) / f"{config['method']}-{key(config)}.json".replace(" ", "-").lower()
+    name = re.sub(r"[^a-z0-9]+", "-", config["method"].lower()).strip("-")
+    return Path(folder) / f"{name}-{key(config)}.json"
 
 
 def find(config, folder):

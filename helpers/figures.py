@@ -1,0 +1,70 @@
+"""Figures that more than one chapter draws, in one style: white ground, so that they read on light and dark pages."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+
+def use_style():
+    """Set the book's style: white ground, readable sizes, sharp pictures on a dense screen."""
+    sns.set_theme(style="ticks", context="notebook", palette="colorblind")
+    plt.rcParams.update({"figure.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 100,
+                         "axes.spines.top": False, "axes.spines.right": False, "image.cmap": "gray"})  # fmt: skip
+    set_matplotlib_formats("retina")
+
+
+def picture(ax, x, caption="", **options):
+    """Draw one image x (C, H, W), values in [0, 1], on axes without ticks, with a caption below."""
+    x = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, float)
+    ax.imshow(x[0] if len(x) == 1 else x.transpose(1, 2, 0).clip(0, 1), **({"vmin": 0, "vmax": 1} | options))
+    ax.set(xticks=[], yticks=[])
+    ax.set_xlabel(caption, fontsize=9)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def pictures(grid, columns=(), rows=(), captions=None, size=1.4):
+    """Draw a grid of images, a list of rows of (C, H, W) in [0, 1], with column titles, row names and captions."""
+    height, width = len(grid), len(grid[0])
+    figure, axes = plt.subplots(height, width, squeeze=False, layout="constrained",
+                                figsize=(size * width, size * height * (1.12 if captions else 1)))  # fmt: skip
+    for i, row in enumerate(grid):
+        for j, x in enumerate(row):
+            picture(axes[i][j], x, captions[i][j] if captions else "")
+    for j, title in enumerate(columns):
+        axes[0][j].set_title(title, fontsize=10)
+    for i, name in enumerate(rows):
+        axes[i][0].set_ylabel(name, fontsize=10)
+    plt.show()
+
+
+def heat_maps(frames, label, vmin=0.5, vmax=1.0, xlabel="", ylabel=""):
+    """Draw one heat map a data frame, side by side on one colour scale; `frames` is {title: frame}."""
+    n = len(frames)
+    rows, columns = next(iter(frames.values())).shape
+    figure, axes = plt.subplots(n, 1, squeeze=False, layout="constrained",
+                                figsize=(0.62 * columns + 2, n * (0.42 * rows + 1.1)))  # fmt: skip
+    for ax, (title, frame) in zip(axes.flat, frames.items(), strict=True):
+        sns.heatmap(frame, ax=ax, vmin=vmin, vmax=vmax, cmap="viridis", annot=True, fmt=".2f", linewidths=0.5,
+                    annot_kws={"fontsize": 8}, cbar_kws={"label": label})  # fmt: skip
+        ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+        ax.tick_params(length=0)
+        plt.setp(ax.get_yticklabels(), rotation=0)
+    plt.show()
+
+
+def flow(rows, width=8.5):
+    """Draw chains of boxes joined by arrows: rows of (name, list of box texts); text in (…, colour) pairs is tinted."""
+    figure, axes = plt.subplots(len(rows), 1, figsize=(width, 0.95 * len(rows)), squeeze=False, layout="constrained")
+    for ax, (name, boxes) in zip(axes.flat, rows, strict=True):
+        ax.set(xlim=(-1.1, len(boxes)), ylim=(0, 1))
+        ax.axis("off")
+        ax.text(-1.05, 0.5, name, va="center", weight="bold")
+        for k, box in enumerate(boxes):
+            text, colour = box if isinstance(box, tuple) else (box, "#eef2f7")
+            ax.text(k + 0.4, 0.5, text, ha="center", va="center", fontsize=9,
+                    bbox={"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "#5c6570"})  # fmt: skip
+            if k:
+                ax.annotate("", (k + 0.06, 0.5), (k - 0.24, 0.5), arrowprops={"arrowstyle": "->", "color": "#5c6570"})
+    plt.show()
