@@ -3,7 +3,7 @@
     python tools/book.py --tier quick
 
 A notebook is executed again only when something it depends on has changed: its source, helpers, the recorded
-numbers in data/, its parameters, Python or torch. jupyter-cache looks at the code cells alone, so it is not used.
+numbers in data/, its parameters, Python or torch. jupyter-cache looks at the code cells alone.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def chapters(root: Path = ROOT) -> list[str]:
 
 
 def depends_on(chapter: str, root: Path = ROOT) -> list[Path]:
-    """Every file whose bytes decide what a chapter prints: itself, helpers, data/paper and its own data/runs."""
+    """Every file that decides what a chapter prints: itself, helpers, data/paper and its own data/runs."""
     others = {Path(other).name for other in chapters(root)} - {Path(chapter).name}
     runs = root / "data" / "runs"
     files = [root / f"{chapter}.ipynb", *(root / "helpers").rglob("*.py"), *(root / "data/paper").rglob("*")]
@@ -79,13 +79,15 @@ def execute(chapter: str, parameters: dict, folder: Path, root: Path = ROOT) -> 
     done.parent.mkdir(parents=True, exist_ok=True)
     key.unlink(missing_ok=True)
     try:
+        source = root / f"{chapter}.ipynb"
         papermill.execute_notebook(
-            root / f"{chapter}.ipynb", attempt, parameters, kernel_name="python3", cwd=root, progress_bar=False
+            source, attempt, parameters, kernel_name="python3", cwd=root, progress_bar=False
         )
     except papermill.PapermillExecutionError as error:
         cell = failed_cell(attempt)
         raise NotebookFailed(
-            f"{chapter}.ipynb failed in cell {cell}: {error.ename}: {error.evalue} (see {attempt.relative_to(root)})"
+            f"{chapter}.ipynb failed in cell {cell}: {error.ename}: {error.evalue} "
+            f"(see {attempt.relative_to(root)})"
         ) from None
     finished = tidy(nbformat.read(attempt, as_version=4))
     nbformat.write(finished, attempt)
@@ -111,7 +113,7 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def execute_all(parameters: dict, folder: Path, root: Path = ROOT) -> dict[str, Path]:
-    """Execute every chapter. One failure stops no other; all failures are raised at the end as one NotebookFailed."""
+    """Execute every chapter; a failure stops no other and is raised at the end, in one NotebookFailed."""
     executed, faults = {}, []
     for chapter in chapters(root):
         try:
@@ -158,7 +160,8 @@ def make_book(tier: str, work: Path | None = None, output: Path | None = None, r
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("--tier", choices=TIERS, default="quick")
     tier = parser.parse_args(argv).tier
     try:

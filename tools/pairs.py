@@ -1,7 +1,7 @@
 """Keep each notebook and its text twin together.
 
-notebooks/text/NAME.md (MyST) is what people edit and review. notebooks/NAME.ipynb is what they open: generated
-from the text, with no outputs, and byte for byte the same each time.
+notebooks/text/NAME.md (MyST) is what people edit and review. notebooks/NAME.ipynb is what they open; it is
+generated from the text, with no outputs, and byte for byte the same each time.
 
     python tools/pairs.py sync         write every .ipynb from its text
     python tools/pairs.py pull NAME    take an edit made in Jupyter back into the text
@@ -89,7 +89,7 @@ def sync(root: Path = ROOT) -> list[Path]:
     for notebook, text in pairs(root):
         if not text.exists():
             raise FileNotFoundError(
-                f"{text.relative_to(root)} is missing: run `python tools/pairs.py pull {notebook.stem}` to make it."
+                f"{text.relative_to(root)} is missing; `python tools/pairs.py pull {notebook.stem}` makes it."
             )
         source = to_notebook(text.read_text(encoding="utf-8"))
         if not notebook.exists() or notebook.read_bytes() != source.encode():
@@ -129,7 +129,8 @@ def check(root: Path = ROOT) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("sync")
     commands.add_parser("pull").add_argument("name")

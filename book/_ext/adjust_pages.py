@@ -1,0 +1,31 @@
+"""What the theme and Jupyter Book put on every page, adjusted by a few lines."""
+
+LAB = "http://localhost:8888/lab/tree"
+
+
+def add_lab_button(app, pagename, templatename, context, doctree):
+    """Add JupyterLab to the launch menu of a chapter: the reader's own server, as `make lab` starts it."""
+    for menu in context.get("header_buttons", []):
+        if menu.get("label") == "launch-buttons":
+            menu["buttons"].append(
+                {
+                    "type": "link",
+                    "text": "JupyterLab",
+                    "tooltip": "Open in your own JupyterLab (start it with: make lab)",
+                    "icon": "fas fa-flask",
+                    "url": f"{LAB}/{pagename}.ipynb",
+                }
+            )
+
+
+def remove_thebe(app, pagename, templatename, context, doctree):
+    """Leave out sphinx-thebe, which Jupyter Book always loads: unused here, and its script names a CDN twice."""
+    scripts = context.get("script_files", [])
+    scripts[:] = [script for script in scripts if "thebe" not in f"{script.filename}{script.attributes.get('body')}"]
+
+
+def setup(app):
+    # The theme makes the launch menu in the same event, at a priority near the default of 500.
+    app.connect("html-page-context", add_lab_button, priority=900)
+    app.connect("html-page-context", remove_thebe, priority=900)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,206 @@
+"""Executing and staging: what is executed again, what a failure leaves, what the site is built from."""
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+from torchvision import datasets
+
+from tools import book, pairs
+
+ROOT = Path(__file__).resolve().parent.parent
+TOC = """\
+format: jb-book
+root: book/intro
+parts:
+  - caption: Chapters
+    chapters:
+      - file: notebooks/first
+      - file: notebooks/second
+  - caption: Pages
+    chapters:
+      - file: book/data
+"""
+CELLS = """\
+```{code-cell} ipython3
+:tags: [parameters]
+
+tier = "quick"  # which tier
+```
+
+```{code-cell} ipython3
+with open("NAME.log", "a") as log:
+    log.write(tier + "\\n")
+```
+
+```{code-cell} ipython3
+1 / int(tier != "broken")
+```
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout with two chapters that note each of their executions in a file."""
+    for folder in ("notebooks/text", "helpers", "book", "data/paper", "data/runs/first", "data/runs/second"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("first", "second"):
+        (tmp_path / f"notebooks/text/{name}.md").write_text(CELLS.replace("NAME", name))
+        (tmp_path / f"data/runs/{name}/record.json").write_text("{}")
+    (tmp_path / "_toc.yml").write_text(TOC)
+    (tmp_path / "_config.yml").write_text("title: A book\n")
+    (tmp_path / "book/intro.md").write_text("# Intro\n")
+    (tmp_path / "helpers/engine.py").write_text("a = 1\n")
+    (tmp_path / "data/paper/table.csv").write_text("1\n")
+    pairs.sync(tmp_path)
+    return tmp_path
+
+
+def executions(checkout, name):
+    log = checkout / f"{name}.log"
+    return log.read_text().split() if log.exists() else []
+
+
+def test_chapters_are_the_notebooks_of_the_table_of_contents(checkout):
+    assert book.chapters(checkout) == ["notebooks/first", "notebooks/second"]
+
+
+@pytest.mark.parametrize(
+    "change, matters",
+    [
+        ("notebooks/first.ipynb", True),
+        ("helpers/engine.py", True),
+        ("helpers/baselines/new.py", True),
+        ("data/paper/table.csv", True),
+        ("data/runs/first/another.json", True),
+        ("data/runs/shared.json", True),
+        ("data/runs/second/record.json", False),
+        ("notebooks/second.ipynb", False),
+        ("book/intro.md", False),
+    ],
+)
+def test_fingerprint_follows_what_the_chapter_depends_on(checkout, change, matters):
+    before = book.fingerprint("notebooks/first", {"tier": "quick"}, checkout)
+    path = checkout / change
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(path.read_text() + " " if path.exists() else "new")
+    assert (book.fingerprint("notebooks/first", {"tier": "quick"}, checkout) != before) is matters
+
+
+def test_fingerprint_follows_parameters_versions_and_renames(checkout, monkeypatch):
+    def now(tier="quick"):
+        return book.fingerprint("notebooks/first", {"tier": tier}, checkout)
+
+    seen = {now(), now("smoke")}
+    (checkout / "helpers/engine.py").rename(checkout / "helpers/motor.py")
+    seen.add(now())
+    monkeypatch.setattr(book, "version", lambda package: "0.0")
+    seen.add(now())
+    monkeypatch.setenv("DATA_ROOT", os.fspath(checkout))
+    seen.add(now())
+    assert len(seen) == 5
+
+
+def test_unchanged_chapters_are_not_executed_again(checkout):
+    folder = checkout / "_build"
+    first = book.execute_all({"tier": "smoke"}, folder, checkout)
+    assert book.execute_all({"tier": "smoke"}, folder, checkout) == first
+    assert executions(checkout, "first") == executions(checkout, "second") == ["smoke"]
+    (checkout / "data/runs/second/record.json").write_text("[]")
+    book.execute_all({"tier": "smoke"}, folder, checkout)
+    assert (executions(checkout, "first"), executions(checkout, "second")) == (["smoke"], ["smoke", "smoke"])
+
+
+def test_a_failure_names_notebook_and_cell_and_spares_the_others(checkout, capsys):
+    folder = checkout / "_build"
+    good = book.execute_all({"tier": "smoke"}, folder, checkout)
+    bad = (checkout / "notebooks/text/first.md").read_text().replace('tier != "broken"', "False")
+    (checkout / "notebooks/text/first.md").write_text(bad)
+    (checkout / "helpers/engine.py").write_text("a = 2\n")
+    pairs.sync(checkout)
+    kept = good["notebooks/first"].read_bytes()
+    message = r"^notebooks/first\.ipynb failed in cell c002: ZeroDivisionError"
+    with pytest.raises(book.NotebookFailed, match=message):
+        book.execute_all({"tier": "smoke"}, folder, checkout)
+    assert good["notebooks/first"].read_bytes() == kept
+    assert executions(checkout, "second") == ["smoke", "smoke"], "the failure stopped the chapter after it"
+    with pytest.raises(book.NotebookFailed):
+        book.execute_all({"tier": "smoke"}, folder, checkout)
+    assert executions(checkout, "second") == ["smoke", "smoke"], "the good chapter was executed again"
+    assert len(executions(checkout, "first")) == 3, "the failed chapter was taken for a good one"
+
+
+def test_a_failure_makes_the_command_exit_non_zero(monkeypatch, capsys):
+    def fail(tier):
+        raise book.NotebookFailed("notebooks/first.ipynb failed in cell c002: ZeroDivisionError")
+
+    monkeypatch.setattr(book, "make_book", fail)
+    assert book.main([]) == 1
+    assert "first.ipynb failed in cell c002" in capsys.readouterr().err
+
+
+def test_stage_holds_executed_copies_and_hides_the_injected_cell(checkout):
+    executed = book.execute_all({"tier": "smoke"}, checkout / "_build", checkout)
+    stage = book.stage(executed, checkout / "stage", checkout)
+    files = {path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file()}
+    chapters = {"notebooks/first.ipynb", "notebooks/second.ipynb"}
+    assert files == {"_config.yml", "_toc.yml", "book/intro.md", *chapters}
+    notebook = nbformat.read(stage / "notebooks/first.ipynb", as_version=4)
+    injected = [cell for cell in notebook.cells if "injected-parameters" in cell.metadata.tags]
+    assert len(injected) == 1 and "remove-cell" in injected[0].metadata.tags
+    assert "widgets" not in notebook.metadata
+
+
+def test_a_warning_makes_the_build_fail(checkout):
+    (checkout / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
+    (checkout / "book/intro.md").write_text("# Intro\n\n[nowhere](missing.md)\n")
+    stage = book.stage({}, checkout / "stage", checkout)
+    with pytest.raises(subprocess.CalledProcessError):
+        book.build(stage, checkout)
+    (checkout / "stage/book/intro.md").write_text("# Intro\n")
+    assert book.build(stage, checkout).exists()
+
+
+def requirements(name):
+    lines = (ROOT / name).read_text().splitlines()
+    return {Requirement(line).name.lower(): line for line in lines if line and not line.startswith("#")}
+
+
+def test_what_helpers_needs_stands_in_both_lists_alike():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = requirements("requirements.txt").values()
+    assert [line for line in project["dependencies"] if line not in listed] == []
+
+
+def test_constraints_fix_a_version_inside_every_range():
+    exact = {name.replace("_", "-"): line for name, line in requirements("constraints.txt").items()}
+    for name, line in requirements("requirements.txt").items():
+        version = exact[name.replace("_", "-")].partition("==")[2]
+        assert Requirement(line).specifier.contains(version), line
+
+
+def test_make_alone_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())
+    listed = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert targets == set(re.findall(r"^make (\w+) +\S", listed, re.M))
+    assert {"book", "test", "lab", "notebook", "sync", "lint", "clean"} <= targets
+
+
+def test_checksums_on_the_data_page_are_torchvisions():
+    page = set(re.findall(r"\b[0-9a-f]{32}\b", (ROOT / "book/data.md").read_text()))
+    known = {md5 for kind in (datasets.MNIST, datasets.FashionMNIST) for _, md5 in kind.resources}
+    known |= {datasets.CIFAR10.tgz_md5, datasets.CIFAR100.tgz_md5}
+    known |= {datasets.SVHN.split_list[part][2] for part in ("train", "test")}
+    assert page == known
+
+
+def test_the_landing_page_and_the_readme_name_every_chapter():
+    for page in ("book/intro.md", "README.md"):
+        text = (ROOT / page).read_text()
+        assert [chapter for chapter in book.chapters(ROOT) if f"{chapter}.ipynb" not in text] == [], page
