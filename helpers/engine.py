@@ -25,10 +25,10 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 PRECISIONS = ("fp32", "bf16")
+ADAM = partial(torch.optim.Adam, lr=1e-3)
 
 
 class Batch(NamedTuple):
@@ -49,7 +49,7 @@ class Player:
 
     loss: Callable[[Batch], torch.Tensor]
     parameters: Iterable[torch.nn.Parameter]
-    optimizer: Callable = partial(torch.optim.Adam, lr=1e-3)
+    optimizer: Callable = ADAM
     schedule: Callable[[int], float] | None = None
     steps: int = 1
     every: int = 1
@@ -93,9 +93,11 @@ def evaluating(method):
     """Switch to eval mode without gradients, and back to the mode before."""
     training = method.training
     method.eval()
-    with torch.no_grad():
-        yield
-    method.train(training)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        method.train(training)
 
 
 def epoch_batches(n, batch_size, generator):
@@ -149,14 +151,12 @@ def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp
                         moves[k] += 1
             _hook(method, "after_step", batch)
         history[epoch - 1] /= torch.tensor(moves, device=device).clamp(min=1)
+        if not history[epoch - 1].isfinite().all():
+            raise FloatingPointError(f"The loss is not finite in epoch {epoch}; try a smaller learning rate.")
         _hook(method, "after_epoch", epoch, data)
         if progress:
             progress(epoch)
-    losses = history.cpu().numpy()
-    if not np.isfinite(losses).all():
-        first = int(np.argmax(~np.isfinite(losses).all(axis=1))) + 1
-        raise FloatingPointError(f"The loss is not finite from epoch {first} on; try a smaller learning rate.")
-    return losses
+    return history.cpu().numpy()
 
 
 def score(method, images, batch_size=1024, device=None):

@@ -1,0 +1,370 @@
+"""The engine against plain Python loops, and everything its contract promises to a method."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from helpers import engine
+from helpers.engine import Player, fit, score
+
+
+def a_task(n=50, seed=0):
+    """n random 8x8 images of three classes, and as many others to score."""
+    noise = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (2 * n, 1, 8, 8), dtype=torch.uint8, generator=noise)
+    return SimpleNamespace(train=images[:n], train_y=torch.arange(n) % 3, test=images[n:])
+
+
+class Auto(nn.Module):
+    """An autoencoder with batch normalisation and dropout, so that modes and random numbers matter."""
+
+    def __init__(self):
+        super().__init__()
+        self.encode = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2))
+        self.decode = nn.Linear(16, 64)
+
+    def forward(self, x):
+        return self.decode(self.encode(x)).view_as(x)
+
+    def loss(self, batch):
+        return F.mse_loss(self(batch.x), batch.x)
+
+    def score(self, x):
+        return (self(x) - x).square().mean((1, 2, 3))
+
+
+def made(method, seed=7):
+    torch.manual_seed(seed)
+    return method()
+
+
+def orders(n, batch_size, seed, epochs):
+    """The batches of all epochs, as the contract says: one permutation an epoch, the short batch left out."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        order = torch.randperm(n, generator=generator)
+        yield [order[b * batch_size:(b + 1) * batch_size] for b in range(n // batch_size)]
+
+
+def plain_score(method, images):
+    method.eval()
+    with torch.no_grad():
+        return np.array([float(method.score(image[None].float() / 255)) for image in images])
+
+
+def same_weights(a, b):
+    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_one_player_is_the_plain_loop():
+    task, ours, theirs = a_task(), made(Auto), made(Auto)
+    losses = fit(ours, task, epochs=3, batch_size=16, seed=5)
+
+    expected = []
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+    torch.manual_seed(5)
+    theirs.train()
+    for batches in orders(50, 16, 5, 3):
+        total = 0
+        for index in batches:
+            x = task.train[index].float() / 255
+            loss = (theirs(x) - x).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        expected.append([total / len(batches)])
+
+    assert losses.shape == (3, 1)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    np.testing.assert_allclose(score(ours, task.test), plain_score(theirs, task.test), rtol=1e-4)
+
+
+class Game(nn.Module):
+    """A critic that moves twice a batch and is clipped; a generator that moves at every second batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.critic = nn.Linear(64, 1)
+        self.generator = nn.Linear(4, 64)
+
+    def fakes(self, x):
+        return self.generator(torch.randn(len(x), 4))
+
+    def critic_loss(self, batch):
+        return self.critic(self.fakes(batch.x)).mean() - self.critic(batch.x.flatten(1)).mean()
+
+    def generator_loss(self, batch):
+        return -self.critic(self.fakes(batch.x)).mean()
+
+    def clip(self):
+        with torch.no_grad():
+            for p in self.critic.parameters():
+                p.clamp_(-0.05, 0.05)
+
+    def players(self):
+        return [
+            Player(self.critic_loss, self.critic.parameters(), partial(torch.optim.RMSprop, lr=1e-2), steps=2,
+                   after=self.clip),
+            Player(self.generator_loss, self.generator.parameters(), partial(torch.optim.SGD, lr=0.1),
+                   schedule=engine.step_decay(2), every=2),
+        ]  # fmt: skip
+
+    def score(self, x):
+        return -self.critic(x.flatten(1)).squeeze(1)
+
+
+def test_several_players_are_the_plain_loop():
+    task, ours, theirs = a_task(), made(Game), made(Game)
+    losses = fit(ours, task, epochs=4, batch_size=10, seed=3)
+
+    critic = torch.optim.RMSprop(theirs.critic.parameters(), lr=1e-2)
+    generator = torch.optim.SGD(theirs.generator.parameters(), lr=0.1)
+    torch.manual_seed(3)
+    expected = []
+    for epoch, batches in enumerate(orders(50, 10, 3, 4), start=1):
+        generator.param_groups[0]["lr"] = 0.1 * {1: 1, 2: 0.5, 3: 0.5, 4: 0.25}[epoch]
+        seen = [[], []]
+        for step, index in enumerate(batches):
+            x = (task.train[index].float() / 255).flatten(1)
+            for _ in range(2):
+                theirs.zero_grad()
+                loss = theirs.critic(theirs.generator(torch.randn(len(x), 4))).mean() - theirs.critic(x).mean()
+                loss.backward()
+                critic.step()
+                for p in theirs.critic.parameters():
+                    p.data.clamp_(-0.05, 0.05)
+                seen[0].append(loss.item())
+            if step % 2 == 0:
+                theirs.zero_grad()
+                loss = -theirs.critic(theirs.generator(torch.randn(len(x), 4))).mean()
+                loss.backward()
+                generator.step()
+                seen[1].append(loss.item())
+        expected.append([np.mean(seen[0]), np.mean(seen[1])])
+
+    assert [len(s) for s in seen] == [10, 3]
+    np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(score(ours, task.test), plain_score(theirs, task.test), rtol=1e-4, atol=1e-6)
+    assert same_weights(ours, theirs)
+
+
+def test_a_player_leaves_the_others_parameters_alone():
+    class OnlyCritic(Game):
+        def players(self):
+            return super().players()[:1]
+
+    method = made(OnlyCritic)
+    before = method.generator.weight.clone()
+    fit(method, a_task(), epochs=1, batch_size=10)
+    assert torch.equal(method.generator.weight, before)
+    assert method.generator.weight.grad is None, "a player's backward pass stops at its own parameters"
+
+
+def test_step_decay_halves_at_the_epoch_that_is_a_multiple():
+    rate = engine.step_decay(50)
+    assert [rate(e) for e in (1, 49, 50, 99, 100)] == [1, 1, 0.5, 0.5, 0.25]
+    assert engine.step_decay(50, 0.1)(50) == pytest.approx(0.1)
+
+
+class Diary(Auto):
+    """Writes down which hook was called, with what, and in which mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.pages = []
+
+    def loss(self, batch):
+        self.pages.append(("loss", self.training))
+        return super().loss(batch)
+
+    def start(self, data):
+        self.pages.append(("start", len(data)))
+
+    def after_step(self, batch):
+        self.pages.append(("after_step", len(batch.x)))
+
+    def after_epoch(self, epoch, data):
+        self.pages.append(("after_epoch", epoch))
+
+
+def test_hooks_come_in_order_and_epochs_count_from_one():
+    method, told = made(Diary).eval(), []  # as a method is after it was scored; training starts in training mode
+    fit(method, a_task(n=25), epochs=2, batch_size=10, progress=told.append)
+    step = [("loss", True), ("after_step", 10)]
+    epoch = step * 2
+    assert method.pages == [("start", 25), *epoch, ("after_epoch", 1), *epoch, ("after_epoch", 2)]
+    assert told == [1, 2]
+
+
+def test_batches_tell_the_images_their_classes_and_their_positions():
+    task = a_task(n=20)
+    seen = []
+
+    class Look(Auto):
+        def after_step(self, batch):
+            assert torch.equal(batch.x, task.train[batch.index].float() / 255)
+            assert torch.equal(batch.y, task.train_y[batch.index])
+            seen.append(batch.index)
+
+    fit(Look(), task, epochs=1, batch_size=5)
+    assert sorted(torch.cat(seen).tolist()) == list(range(20)), "an epoch shows every image once"
+
+
+def test_the_last_short_batch_is_dropped_and_others_fall_away_each_epoch():
+    generator = torch.Generator().manual_seed(0)
+    epochs = [torch.cat(list(engine.epoch_batches(25, 10, generator))) for _ in range(3)]
+    assert [len(e) for e in epochs] == [20, 20, 20]
+    assert all(len(set(e.tolist())) == 20 for e in epochs)
+    assert len({frozenset(e.tolist()) for e in epochs}) == 3
+    assert [len(b) for b in engine.epoch_batches(7, 10, generator)] == [7], "a small set is one batch"
+
+
+def test_map_and_score_run_in_eval_mode_without_gradients_and_restore_the_mode():
+    class Checked(Auto):
+        def start(self, data):
+            self.train()
+            codes = data.map(self.watched)
+            assert self.training
+            assert codes.shape == (50, 16)
+            assert not codes.requires_grad
+            assert torch.allclose(codes, data.map(self.watched, batch_size=7), atol=1e-6)
+
+        def watched(self, x):
+            assert not self.training
+            assert not torch.is_grad_enabled()
+            return self.encode(x)
+
+        def score(self, x):
+            assert not self.training
+            assert not torch.is_grad_enabled()
+            return super().score(x)
+
+    task, method = a_task(), made(Checked)
+    fit(method, task, epochs=1)
+    assert method.training, "the engine leaves the training mode as the loop left it"
+    score(method, task.test)
+    assert method.training
+    score(method.eval(), task.test)
+    assert not method.training
+
+
+def test_the_mode_comes_back_after_an_error():
+    class Broken(Auto):
+        def score(self, x):
+            raise RuntimeError("no score today")
+
+    method = Broken()
+    with pytest.raises(RuntimeError, match="no score today"):
+        score(method, a_task().test)
+    assert method.training
+
+
+def test_scores_do_not_depend_on_order_or_batch_size():
+    task, method = a_task(), made(Auto)
+    fit(method, task, epochs=2, batch_size=10)
+    alone = score(method, task.test)
+    assert alone.dtype == np.float64
+    order = torch.randperm(len(task.test))
+    np.testing.assert_allclose(score(method, task.test[order], batch_size=7), alone[order], rtol=1e-5)
+    np.testing.assert_allclose(score(method, task.test, batch_size=1), alone, rtol=1e-5)
+    np.testing.assert_array_equal(score(method, task.test), alone)
+
+
+def test_scoring_and_fitting_leave_the_images_as_they_were():
+    task = a_task()
+    before = task.train.clone(), task.test.clone()
+    method = Auto()
+    fit(method, task, epochs=1)
+    score(method, task.test)
+    assert torch.equal(task.train, before[0]) and torch.equal(task.test, before[1])
+
+
+def test_a_seed_repeats_exactly_and_another_one_does_not():
+    def trained(seed):
+        method = made(Auto)
+        return fit(method, a_task(), epochs=2, batch_size=16, seed=seed), method
+
+    torch.manual_seed(1)
+    first, one = trained(4)
+    torch.manual_seed(2)  # what happened before does not matter
+    second, two = trained(4)
+    third, _ = trained(5)
+    np.testing.assert_array_equal(first, second)
+    assert same_weights(one, two)
+    assert not np.array_equal(first, third)
+
+
+def test_a_method_prepares_its_own_input():
+    class Scaled(Auto):
+        def prepare(self, images):
+            assert images.dtype == torch.uint8
+            return F.pad(images.float(), (2, 2, 2, 2)) * 2 / 255 - 1
+
+        def loss(self, batch):
+            assert batch.x.shape[1:] == (1, 12, 12)
+            return (self.decode.weight.mean() - batch.x.mean()) ** 2
+
+        def score(self, x):
+            return x.amin((1, 2, 3))
+
+    task, method = a_task(), Scaled()
+    fit(method, task, epochs=1)
+    np.testing.assert_array_equal(score(method, task.test), -1)
+
+
+def test_bf16_trains_close_to_fp32():
+    task = a_task()
+    exact = fit(made(Auto), task, epochs=2, batch_size=10)
+    rough = fit(made(Auto), task, epochs=2, batch_size=10, precision="bf16")
+    assert not np.array_equal(exact, rough), "bf16 was not used"
+    np.testing.assert_allclose(rough, exact, rtol=0.02)
+
+
+def test_a_method_without_players_only_runs_its_hooks():
+    class Mean(nn.Module):
+        def players(self):
+            return []
+
+        def start(self, data):
+            self.register_buffer("mean", data.map(lambda x: x).mean(0))
+
+        def score(self, x):
+            return (x - self.mean).square().sum((1, 2, 3))
+
+    task, method = a_task(), Mean()
+    assert fit(method, task, epochs=1).shape == (1, 0)
+    x, mean = task.test.float() / 255, (task.train.float() / 255).mean(0)
+    np.testing.assert_allclose(score(method, task.test), ((x - mean) ** 2).sum((1, 2, 3)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_epoch(bad):
+    class Explodes(Auto):
+        epoch = 1
+
+        def loss(self, batch):
+            return super().loss(batch) * (bad if self.epoch == 3 else 1)
+
+        def after_epoch(self, epoch, data):
+            self.epoch = epoch + 1
+
+    method = Explodes()
+    with pytest.raises(FloatingPointError, match=r"not finite in epoch 3\b"):
+        fit(method, a_task(), epochs=30)
+    assert method.epoch == 3, "the epochs after it would be wasted"
+
+
+def test_bad_input_is_refused_before_anything_happens():
+    task, method = a_task(), made(Diary)
+    with pytest.raises(ValueError, match="precision 'fp8' is unknown; possible are fp32, bf16"):
+        fit(method, task, epochs=1, precision="fp8")
+    empty = SimpleNamespace(train=task.train[:0], train_y=task.train_y[:0])
+    with pytest.raises(ValueError, match="training set is empty"):
+        fit(method, empty, epochs=1)
+    assert method.pages == []
