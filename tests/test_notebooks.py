@@ -69,7 +69,7 @@ def refusal(chapter, output, *parameters):
         ("dataset", "minst", ["minst", "mnist", "digits"]),
         ("epochs", "many", ["epochs", "many"]),
         ("epochs", "-1", ["epochs", "-1"]),
-        ("normal_class", "12", ["normal_class", "12", "9"]),
+        ("normal_class", "12", ["class", "'12'", "8, 9"]),
         ("tier", "papr", ["tier", "papr", "smoke", "quick", "paper"]),
         ("methods", "['cea']", ["methods", "cea", "cae"]),
         ("device", "gpu0", ["device", "gpu0", "cpu"]),
