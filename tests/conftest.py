@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tools import book
+
+settings.register_profile("busy machine", deadline=None)  # a slow example says nothing about the code
+settings.load_profile("busy machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,89 @@
+"""Parameters: what is refused, what is converted, what a tier fills in."""
+
+import pytest
+
+from helpers import notebook
+
+TIERS = {
+    "smoke": {"dataset": "digits", "methods": ["cae"], "epochs": 1, "normal_class": ""},
+    "quick": {"dataset": "digits", "methods": ["cae", "vae"], "epochs": 5, "normal_class": ""},
+    "paper": {"dataset": "mnist", "methods": ["cae", "vae"], "epochs": 50, "normal_class": ""},
+}
+DEFAULTS = {"tier": "quick", "device": None, "precision": "fp32", "data_root": None, "download": False,
+            "budget_minutes": None, "workers": 1, "scheduler": None} | dict.fromkeys(TIERS["quick"])  # fmt: skip
+CHOICES = {"dataset": ["digits", "mnist"], "methods": ["cae", "vae"]}
+
+
+def settings(injected="", **values):
+    return notebook.settings(DEFAULTS | values, TIERS, CHOICES, injected=injected)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_tier_fills_what_is_left_open(tier):
+    p = settings(tier=tier)
+    assert {name: getattr(p, name) for name in TIERS[tier]} == TIERS[tier]
+    assert settings(tier=tier, epochs=7).epochs == 7
+
+
+@pytest.mark.parametrize(("given", "kept"), [
+    ({"methods": "['vae']"}, ("methods", ["vae"])),
+    ({"methods": "vae"}, ("methods", ["vae"])),
+    ({"normal_class": 3}, ("normal_class", "3")),
+    ({"download": "True"}, ("download", True)),
+    ({"budget_minutes": 10}, ("budget_minutes", 10)),
+    ({"budget_minutes": 0.5}, ("budget_minutes", 0.5)),
+])  # fmt: skip
+def test_values_arrive_as_papermill_passes_them(given, kept):
+    assert getattr(settings(**given), kept[0]) == kept[1]
+
+
+@pytest.mark.parametrize(("given", "says"), [
+    ({"tier": "papr"}, "smoke, quick, paper"),
+    ({"dataset": "minst"}, "digits, mnist"),
+    ({"methods": ["cae", "gan"]}, "cae, vae"),
+    ({"methods": []}, "at least one"),
+    ({"epochs": "many"}, "a whole number"),
+    ({"epochs": 2.5}, "a whole number"),
+    ({"epochs": True}, "a whole number"),
+    ({"epochs": 0}, "above 0"),
+    ({"workers": -1}, "above 0"),
+    ({"budget_minutes": "long"}, "a number"),
+    ({"precision": "fp16"}, "fp32, bf16"),
+    ({"device": "gpu"}, "cpu"),
+    ({"download": "perhaps"}, "True or False"),
+])  # fmt: skip
+def test_wrong_values_are_refused_in_one_sentence(given, says):
+    with pytest.raises(notebook.ParameterError) as refused:
+        settings(**given)
+    message = str(refused.value)
+    assert says in message and next(iter(given)) in message.lower()
+    assert "\n" not in message and message.endswith(".")
+
+
+def test_unknown_name_is_refused_and_the_known_are_listed():
+    with pytest.raises(notebook.ParameterError, match="'datset'.*dataset"):
+        settings(injected='# Parameters\ndatset = "mnist"\n')
+    settings(injected='# Parameters\ndataset = "mnist"\nepochs = 3\n')
+
+
+def test_missing_data_are_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+    p = settings(dataset="mnist", data_root=str(tmp_path))
+    with pytest.raises(notebook.ParameterError) as refused:
+        notebook.load(p)
+    assert "mnist" in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_class_is_checked_against_the_data():
+    p = settings(normal_class="12")
+    data = notebook.load(p)
+    with pytest.raises(notebook.ParameterError, match="12"):
+        notebook.class_name(p, data, "1")
+    assert notebook.class_name(settings(), data, "1") == "1"
+
+
+def test_answers_are_judged(capsys):
+    notebook.check(None, lambda a: True, "")
+    notebook.check(3, lambda a: a == 3, "three")
+    notebook.check(4, lambda a: a == 3, "think of three")
+    assert capsys.readouterr().out.splitlines() == ["No answer yet.", "Right.", "Not yet: think of three"]
