@@ -6,6 +6,7 @@ size, precision, and the digest of the code of the method and of its evaluation.
 """
 
 import ast
+import functools
 import hashlib
 import inspect
 import json
@@ -39,8 +40,8 @@ def run(job, folder, progress=None):
 
     A job is a dict: `method` (its name in tables), `build` (a function that makes the untrained method), `task` (a
     function that makes the Task), `evaluate(method, task)` (returns JSON-able metrics), `epochs`, `batch_size`,
-    `seed` and `tier`; `settings` (every hyperparameter that the code alone does not tell), `device` and `precision`
-    may follow.
+    `seed` and `tier`; `settings` (every hyperparameter that the code alone does not tell), `device`, `precision` and
+    `code` (the digest, where the process that runs the job cannot read the code) may follow.
     """
     task = job["task"]()
     model, config = configured(job, task)
@@ -69,7 +70,7 @@ def configured(job, task):
     return model, {
         "method": job["method"], "settings": job.get("settings", {}), "protocol": task.protocol, "data": task.digest,
         "seed": job["seed"], "epochs": job["epochs"], "batch_size": job["batch_size"],
-        "precision": job.get("precision", "fp32"), "code": code_digest(model, job["evaluate"]),
+        "precision": job.get("precision", "fp32"), "code": job.get("code") or code_digest(model, job["evaluate"]),
     }  # fmt: skip
 
 
@@ -204,7 +205,7 @@ def _collect(thing, sources):
         return
     name = f"{thing.__module__}.{thing.__qualname__}"
     if name not in sources:
-        sources[name] = _normal_form(inspect.getsource(thing))
+        sources[name] = _normal_source(thing)
         names = _names(thing.__code__)
         for used in (thing.__globals__[name] for name in names if name in thing.__globals__):
             if isinstance(used, types.ModuleType) and _ours(used.__name__):
@@ -223,8 +224,9 @@ def _names(code):
     return set(code.co_names).union(*map(_names, inner))
 
 
-def _normal_form(source):
-    source = textwrap.dedent(source)
+@functools.cache  # read once: a file that is edited while a sweep runs must not change what the sweep is called
+def _normal_source(function):
+    source = textwrap.dedent(inspect.getsource(function))
     try:
         tree = ast.parse(source)
     except SyntaxError:  # a lambda inside a longer expression: its line is the best there is
