@@ -1,8 +1,8 @@
 """`parts`: a generated industrial set with masks, for readers who have no pictures at hand.
 
 Four products in the spirit of MVTec AD (Bergmann et al., CVPR 2019): brushed metal, woven cloth, a washer and
-a screw. Every good picture has its own light, pose and grain. A defective picture is drawn twice from the same
-random numbers, once without the damage; the mask is where the two differ.
+a screw. Every good picture has its own light, pose and grain. A defective picture is drawn twice from the
+same random numbers, once without the damage; the mask is where the two differ.
 """
 
 import numpy as np
@@ -222,11 +222,17 @@ def photograph(category, defect, seed, size=128):
     return np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
 
 
+def closed(mask):
+    """Return the mask (H, W) without the gaps where, by chance, damage left a pixel as it was."""
+    return ndimage.binary_closing(np.pad(mask, 4), np.ones((5, 5)))[4:-4, 4:-4]
+
+
 def make(size=128, seed=0, train=80, good=40, defects=10):
     """Generate, per category, `train` good pictures to train on; to test, `good` and `defects` of each kind.
 
     Returns Images: x (N, 3, size, size), y the category, kinds "good" or the defect's name, masks True where
-    the damage changed a pixel. The first n pictures of a kind are the same however many are asked for.
+    the damage changed a pixel, without gaps of up to 4. The first n pictures of a kind are the same however
+    many are asked for.
     """
     x, y, kinds, test, masks = [], [], [], [], []
     for k, (category, (_, damages)) in enumerate(CATEGORIES.items()):
@@ -236,7 +242,7 @@ def make(size=128, seed=0, train=80, good=40, defects=10):
                 picture = photograph(category, kind, (seed, k, part, i), size)
                 whole = picture if kind == "good" else photograph(category, "good", (seed, k, part, i), size)
                 x.append(picture.transpose(2, 0, 1))
-                masks.append((picture != whole).any(-1)[None])
+                masks.append(closed((picture != whole).any(-1))[None])
                 y.append(k)
                 kinds.append(kind)
                 test.append(part > 0)
