@@ -36,7 +36,7 @@ class Images:
 
     x (N, C, H, W) uint8 in 0..255; y (N,) int64, index into `classes`; test (N,) bool, True in the test part;
     masks (N, 1, H, W) bool, True = defect, or None; kinds: per image "good" or the defect's name, or None
-    (industrial sets only, where y is the product category).
+    (industrial sets only, where y is the product category); files: per image the name of its file, or None.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Images:
     test: torch.Tensor
     masks: torch.Tensor | None = None
     kinds: tuple[str, ...] | None = None
+    files: tuple[str, ...] | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -58,18 +59,25 @@ class Images:
         return sha.hexdigest()[:16]
 
 
-def load(name: str, data_root=None, download: bool = False, size: int | None = None) -> Images:
+def load(name: str, data_root=None, download: bool = False, size: int | None = None,
+         broken: str = "stop") -> Images:
     """Load a data set by name.
 
     `size` resizes to size x size (bilinear, anti-aliased); None keeps the native size: 28 for digits, mnist
     and fashion_mnist, 32 for the others. `download` lets torchvision fetch a missing set (MD5 verified) into
-    the first writable folder of the search order. cifar100 has its 20 coarse classes as labels.
+    the first writable folder of the search order. cifar100 has its 20 coarse classes as labels. Industrial sets
+    (helpers.industrial lists their names) are 128 x 128 unless `size` says otherwise; `broken` is theirs alone.
 
     Raises ValueError for an unknown name, an impossible size or a damaged file, FileNotFoundError for a
     missing set, OSError for a failed download.
     """
+    from helpers import industrial  # it needs Images
+
+    if str(name).partition(":")[0] in industrial.FAMILIES:
+        return industrial.load(name, data_root, 128 if size is None else size, broken)
     if name not in SOURCES:
-        raise ValueError(f"There is no data set named {name!r}; the names are {', '.join(NAMES)}.")
+        names = ", ".join((*NAMES, *industrial.NAMES))
+        raise ValueError(f"There is no data set named {name!r}; the names are {names}.")
     if size is not None and (not isinstance(size, Integral) or size < 1):
         raise ValueError(f"The image size must be a whole number of pixels, 1 or more, not {size!r}.")
     read, official, files = SOURCES[name]

@@ -1,0 +1,191 @@
+"""Folders and archives of picture files: read in order, decoded once in parallel, kept as pixels in the cache."""
+
+import hashlib
+import lzma
+import os
+import tarfile
+import warnings
+import zipfile
+import zlib
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from helpers import images, pictures
+
+VERSION = 1  # of the cache: raise it when the same file would give other pixels
+
+
+class Decoded(NamedTuple):
+    """What a folder or archive holds, sorted by name, however it was packed.
+
+    names: of the pictures; x (N, 3, size, size) uint8; mask_names; masks (M, 1, size, size) bool; broken: one
+    "name (why)" for each file that could not be read.
+    """
+
+    names: list[str]
+    x: np.ndarray
+    mask_names: list[str]
+    masks: np.ndarray
+    broken: list[str]
+
+
+def decoded(path: Path, size: int, label: str, wanted, progress: bool = True) -> Decoded:
+    """Decode the files of a folder or archive (.tar, .tar.xz, .tar.gz, .zip), or read them from the cache.
+
+    `wanted(name)` says what a file is: "picture", "mask" or None. `label` names the choice in the cache's file name.
+    The cache is keyed by the archive's SHA-256, or a folder's names, sizes and times, and by `size`. ValueError for
+    a damaged archive or one whose members point outside of it.
+    """
+    cached = images.cache_folder() / f"{label}-{fingerprint(path)}-{size}-v{VERSION}.npz"
+    found = _read(cached)
+    if found is None:
+        found = _decode(path, size, wanted, progress)
+        if found.names:
+            _write(cached, found)
+    return found
+
+
+def heeded(found: Decoded, path: Path, broken: str) -> Decoded:
+    """Stop with the names of the broken files, or warn of them and go on, as `broken` says."""
+    if broken not in ("stop", "skip"):
+        raise ValueError(f"broken must be 'stop' or 'skip', not {broken!r}.")
+    if found.broken:
+        some = f"{len(found.broken)} of {len(found.broken) + len(found.names) + len(found.mask_names)} files"
+        listed = f"{some} in {path} cannot be used: {', '.join(found.broken)}"
+        if broken == "stop":
+            raise ValueError(f"{listed}; repair or remove them, or pass broken='skip' to go on without them.")
+        warnings.warn(f"{listed}; going on without them.", stacklevel=2)
+    return found
+
+
+def fingerprint(path: Path) -> str:
+    """16 hex digits that change when the archive, or a name, size or time in the folder, changes."""
+    if path.is_dir():
+        sha = hashlib.sha256()
+        for name, file in _listed(path):
+            sha.update(f"{name}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}\0".encode())
+        return sha.hexdigest()[:16]
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _listed(folder: Path):
+    """Name and path of every file below a folder, sorted; hidden files and what file managers leave are passed over."""
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        hidden = any(part.startswith(".") for part in name.split("/")) or "__MACOSX" in name
+        if file.is_file() and not hidden and file.name not in ("Thumbs.db", "desktop.ini"):
+            yield name, file
+
+
+def _files(path: Path, wanted, bar):
+    """Yield (name, kind, where its bytes are) of the wanted files: a path, or the bytes of an archive's member."""
+    if path.is_dir():
+        listed = [(name, wanted(name), file) for name, file in _listed(path)]
+        bar.reset(sum(file.stat().st_size for _, kind, file in listed if kind))
+        for name, kind, file in listed:
+            if kind:
+                yield name, kind, file
+                bar.update(file.stat().st_size)
+        return
+    bar.reset(path.stat().st_size)
+    try:
+        yield from (_zipped if zipfile.is_zipfile(path) else _tarred)(path, wanted, bar)
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        why = str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
+        raise ValueError(f"{path} is damaged or half downloaded ({why}); fetch it again.") from error
+
+
+def _tarred(path, wanted, bar):
+    with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:*") as archive:
+        for member in archive:
+            if not (member.isfile() or member.isdir()):
+                raise ValueError(f"{path} is refused: its member {member.name!r} is a link or a device.")
+            _check_inside(path, member.name)
+            kind = wanted(member.name) if member.isfile() else None
+            if kind:
+                yield member.name, kind, archive.extractfile(member).read()
+            bar.update(file.tell() - bar.n)
+        # tarfile takes a file that stops between two members for a whole one; a whole one ends in an empty block
+        if archive.fileobj.tell() <= archive.offset:
+            raise tarfile.ReadError("its end is missing")
+
+
+def _zipped(path, wanted, bar):
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.external_attr >> 28 == 0o12:
+                raise ValueError(f"{path} is refused: its member {member.filename!r} is a link.")
+            _check_inside(path, member.filename)
+            kind = None if member.is_dir() else wanted(member.filename)
+            if kind:
+                yield member.filename, kind, archive.read(member)
+            bar.update(member.compress_size)
+
+
+def _check_inside(path, name):
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+        raise ValueError(f"{path} is refused: its member {name!r} points outside of the archive.")
+
+
+def _decode(path, size, wanted, progress) -> Decoded:
+    with tqdm(total=0, desc=f"decoding {path.name}", unit="B", unit_scale=True, disable=not progress) as bar:
+        files, results = _files(path, wanted, bar), []
+        with Parallel(n_jobs=-1, prefer="threads") as pool:
+            while some := list(islice(files, 128)):  # no more than that of an archive is in memory at once
+                results += pool(delayed(_one)(*file, size) for file in some)
+    results.sort(key=lambda result: result[0])
+    whole = [[(name, pixels) for name, sort, pixels in results if sort == kind] for kind in ("picture", "mask")]
+    (names, x), (mask_names, masks) = (zip(*part, strict=True) if part else ((), ()) for part in whole)
+    return Decoded(
+        list(names), np.stack(x) if x else np.zeros((0, 3, size, size), np.uint8),
+        list(mask_names), np.stack(masks) if masks else np.zeros((0, 1, size, size), bool),
+        [f"{name} ({why})" for name, sort, why in results if sort == "broken"])
+
+
+def _one(name, kind, source, size):
+    """Decode one file: (name, kind, pixels), or (name, "broken", why)."""
+    try:
+        raw = source.read_bytes() if isinstance(source, Path) else source
+        return name, kind, getattr(pictures, kind)(raw, size)
+    except pictures.BrokenPicture as error:
+        return name, "broken", str(error)
+    except OSError as error:
+        return name, "broken", f"cannot be read: {error.strerror}"
+
+
+def _read(cached: Path) -> Decoded | None:
+    """What the cache holds, or None; zip's own checksums tell a damaged file."""
+    try:
+        with np.load(cached, allow_pickle=False) as kept:
+            return Decoded(*(kept[field] if field in ("x", "masks") else kept[field].tolist()
+                             for field in Decoded._fields))
+    except Exception:  # missing or unreadable, whatever the reason: decode again
+        return None
+
+
+def _write(cached: Path, found: Decoded) -> None:
+    """Write all or nothing; a folder that cannot be written to only costs the time to decode again."""
+    part = cached.with_suffix(f".{os.getpid()}.part")
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            np.savez(file, **{field: np.array(value, dtype=None if len(value) else "U1")
+                              if isinstance(value, list) else value
+                              for field, value in found._asdict().items()})
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, cached)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+    for left in cached.parent.glob(f"{cached.stem}.*.part"):  # of a process that was killed here
+        with suppress(OSError):
+            left.unlink()

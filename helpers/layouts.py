@@ -1,0 +1,124 @@
+"""Where industrial sets are on the disk, and how names of files become categories, kinds, parts and masks."""
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from helpers import images
+from helpers.archives import Decoded
+from helpers.images import Images
+
+PACKED = ("", ".tar", ".tar.xz", ".tar.gz", ".tgz", ".zip")  # "": a folder
+MVTEC = re.compile(r"(?:^|/)(?:([^/]+)/)?(train|test|ground_truth)/([^/]+)/([^/]+)$")
+FLAT = re.compile(r"(?:^|/)(good|score)/([^/]+)$")
+
+
+class Place(NamedTuple):
+    """Where a file belongs: part is "train", "test" or "ground_truth", kind "good" or the defect's name."""
+
+    category: str
+    part: str
+    kind: str
+    file: str
+
+
+def place(name: str, category: str) -> Place | None:
+    """The place of a file in MVTec AD's layout, or in the flat one: good/ trains, score/ is of unknown kind.
+
+    `category` counts where the path does not name one. None for a file that belongs to neither layout.
+    """
+    if match := MVTEC.search(name):
+        return Place(match[1] or category, *match.groups()[1:])
+    if match := FLAT.search(name):
+        return Place(category, *(("train", "good") if match[1] == "good" else ("test", "unknown")), match[2])
+    return None
+
+
+def kind_of_file(where: Place | None) -> str | None:
+    """What `archives.decoded` shall do with a file of this place."""
+    return where and ("mask" if where.part == "ground_truth" else "picture")
+
+
+def assemble(name: str, found: list[tuple[Decoded, object]], classes: tuple[str, ...]) -> Images:
+    """Join decoded sets into Images, sorted by category, part (train first), kind and file.
+
+    Each set comes with its function from a file's name to its Place. Where there are masks, every defect needs
+    one (else ValueError); a defect whose mask is among the broken files is left out.
+    """
+    rows, masks = [], {}
+    for held, where in found:
+        rows += [(where(file), picture, held) for file, picture in zip(held.names, held.x, strict=True)]
+        for file, mask in zip(held.mask_names, held.masks, strict=True):
+            category, _, kind, mask_file = where(file)
+            masks[category, kind, PurePosixPath(mask_file).stem.removesuffix("_mask")] = mask
+    rows.sort(key=lambda row: (classes.index(row[0].category), row[0].part != "train", *row[0][2:]))
+    kept, outlines = [], []
+    for at, picture, held in rows:
+        outline = masks.get((at.category, at.kind, PurePosixPath(at.file).stem))
+        if outline is None:
+            if masks and at.kind not in ("good", "unknown"):
+                if any("ground_truth/" in file for file in held.broken):
+                    continue
+                raise ValueError(f"{'/'.join(at)} has no mask in ground_truth/, though other pictures have one.")
+            outline = np.zeros((1, *picture.shape[1:]), bool)
+        kept.append((at, picture))
+        outlines.append(outline)
+    return Images(
+        name=name, x=torch.from_numpy(np.stack([picture for _, picture in kept])),
+        y=torch.tensor([classes.index(at.category) for at, _ in kept]), classes=classes,
+        test=torch.tensor([at.part == "test" for at, _ in kept]),
+        masks=torch.from_numpy(np.stack(outlines)) if masks else None,
+        kinds=tuple(at.kind for at, _ in kept), files=tuple("/".join(at) for at, _ in kept))
+
+
+# -- on the disk ---------------------------------------------------------------------------------------------------
+
+
+def roots(data_root) -> list[Path]:
+    """The folders in which sets are looked for: data_root, $DATA_ROOT, the project's cache."""
+    if data_root and not Path(data_root).expanduser().is_dir():
+        raise FileNotFoundError(f"The data_root {data_root} is not a folder.")
+    places = (data_root, os.environ.get("DATA_ROOT"), images.cache_folder())
+    return [Path(root).expanduser() for root in places if root]
+
+
+def find(names, data_root) -> Path | None:
+    """The first folder or archive of one of these names (without suffix) below the roots."""
+    paths = (root / (name + suffix) for root in roots(data_root) for name in names for suffix in PACKED)
+    return next((path for path in paths if path.exists()), None)
+
+
+def archives_in(folder: Path) -> list[Path]:
+    """The archives directly in a folder, sorted."""
+    return sorted(file for file in folder.glob("*") if file.name.endswith(PACKED[1:]) and file.is_file())
+
+
+def missing(what: str, data_root, files: str) -> FileNotFoundError:
+    """The error that says where a set was looked for and what to put there."""
+    looked = " or ".join(map(str, roots(data_root)))
+    return FileNotFoundError(f"{what} was not found in {looked}: put {files} there.")
+
+
+# -- splits that a set does not bring itself -----------------------------------------------------------------------
+
+
+def seed_in(choice: str, name: str) -> int:
+    """The seed in a data set's name, 0 if there is none."""
+    if not re.fullmatch(r"\d*", choice):
+        raise ValueError(f"After {name}: comes a seed, a whole number, not {choice!r}.")
+    return int(choice or 0)
+
+
+def draw_train(groups: np.ndarray, good: np.ndarray, seed: int) -> np.ndarray:
+    """Draw half of the good pictures for training, (N,) bool, in whole groups that hold no defect."""
+    clean = np.setdiff1d(groups, groups[~good])
+    train, wanted = np.zeros(len(groups), bool), good.sum() // 2
+    for group in np.random.RandomState(seed).permutation(clean):
+        if train.sum() >= wanted:
+            break
+        train |= groups == group
+    return train

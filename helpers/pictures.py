@@ -1,0 +1,68 @@
+"""One picture file to pixels: whatever a camera or an office program wrote, or one sentence on why not."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+
+
+class BrokenPicture(ValueError):
+    """A file that is no picture, or a damaged one; the message says which."""
+
+
+def picture(raw: bytes, size: int) -> np.ndarray:
+    """Decode a file's bytes to (3, size, size) uint8: upright, in colour, the whole picture squeezed into a square.
+
+    Grey becomes three equal channels, 16 bits become 8, transparent parts lie on white, CMYK is converted, the
+    orientation that a camera noted is applied, and of an animation the first frame counts. BrokenPicture otherwise.
+    """
+    image = _opened(raw)
+    image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def mask(raw: bytes, size: int) -> np.ndarray:
+    """Decode a mask file to (1, size, size) bool: True where at least half of the pixel is above 127.
+
+    A defect too small for that keeps the one pixel it covers most, so a mask never becomes empty by its resizing.
+    """
+    marked = Image.fromarray((np.asarray(_opened(raw).convert("L")) > 127).astype(np.float32))
+    share = np.asarray(marked.resize((size, size), Image.Resampling.BOX))
+    return ((share > 0) & (share >= min(0.5, share.max()) - 1e-6))[None]
+
+
+def _opened(raw: bytes) -> Image.Image:
+    """The decoded file as an upright RGB image."""
+    if not raw:
+        raise BrokenPicture("is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(raw))
+            image.load()
+            return _rgb(ImageOps.exif_transpose(image))
+    except BrokenPicture:
+        raise
+    except UnidentifiedImageError as error:
+        raise BrokenPicture("is not a picture") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BrokenPicture(f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
+    except Exception as error:  # Pillow's decoders raise many types on damaged bytes
+        raise BrokenPicture("is damaged or truncated") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel; a full 32-bit picture has no agreed white
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise BrokenPicture("has more than 16 bits a channel; save it with 8 or 16")
+        return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise BrokenPicture("holds fractional numbers; save it with 8 or 16 bits a channel")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
