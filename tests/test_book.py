@@ -144,7 +144,10 @@ def test_a_failure_makes_the_command_exit_non_zero(monkeypatch, capsys):
     assert "first.ipynb failed in cell c002" in capsys.readouterr().err
 
 
-def test_stage_holds_executed_copies_and_hides_the_injected_cell(checkout):
+def test_stage_holds_executed_copies_without_papermills_cell(checkout):
+    text = checkout / "notebooks/text/first.md"
+    text.write_text(f"```{{code-cell}} ipython3\n{book.SETUP}\n```\n\n{text.read_text()}")
+    pairs.sync(checkout)
     executed = book.execute_all({"tier": "smoke"}, checkout / "_build", checkout)
     stage = book.stage(executed, checkout / "stage", checkout)
     files = {path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file()}
@@ -153,7 +156,8 @@ def test_stage_holds_executed_copies_and_hides_the_injected_cell(checkout):
     notebook = nbformat.read(stage / "notebooks/first.ipynb", as_version=4)
     injected = [cell for cell in notebook.cells if "injected-parameters" in cell.metadata.tags]
     assert len(injected) == 1 and "remove-cell" in injected[0].metadata.tags
-    assert "widgets" not in notebook.metadata
+    assert notebook.cells[0].metadata.tags == ["hide-input"]
+    assert all("remove-cell" not in cell.metadata.tags for cell in notebook.cells if cell not in injected)
 
 
 def test_a_warning_makes_the_build_fail(checkout):

@@ -22,6 +22,7 @@ import papermill
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+SETUP = (ROOT / "tools" / "setup_cell.py").read_text(encoding="utf-8").strip()
 TIERS = ("smoke", "quick", "paper")
 
 
@@ -89,8 +90,6 @@ def execute(chapter: str, parameters: dict, folder: Path, root: Path = ROOT) -> 
             f"{chapter}.ipynb failed in cell {cell}: {error.ename}: {error.evalue} "
             f"(see {attempt.relative_to(root)})"
         ) from None
-    finished = tidy(nbformat.read(attempt, as_version=4))
-    nbformat.write(finished, attempt)
     os.replace(attempt, done)
     key.write_text(now)
     return done, False
@@ -105,10 +104,13 @@ def failed_cell(path: Path) -> str:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Hide papermill's injected cell on the page; the run's parameters are shown by the notebook itself."""
+    """As a page wants it: papermill's own cell is left out, and the setup cell is folded."""
     for cell in notebook.cells:
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata["tags"] += ["remove-cell"]
+        tags = cell.metadata.setdefault("tags", [])
+        if "injected-parameters" in tags:
+            tags.append("remove-cell")
+        if cell.source == SETUP and "hide-input" not in tags:
+            tags.append("hide-input")
     return notebook
 
 
@@ -135,7 +137,7 @@ def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
         shutil.copy2(root / name, folder / name)
     for chapter, path in executed.items():
         (folder / chapter).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, folder / f"{chapter}.ipynb")
+        nbformat.write(tidy(nbformat.read(path, as_version=4)), folder / f"{chapter}.ipynb")
     return folder
 
 
