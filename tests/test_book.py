@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from torchvision import datasets
 
+from helpers import notebook
 from tools import book, pairs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -153,11 +154,11 @@ def test_stage_holds_executed_copies_without_papermills_cell(checkout):
     files = {path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file()}
     chapters = {"notebooks/first.ipynb", "notebooks/second.ipynb"}
     assert files == {"_config.yml", "_toc.yml", "book/intro.md", *chapters}
-    notebook = nbformat.read(stage / "notebooks/first.ipynb", as_version=4)
-    injected = [cell for cell in notebook.cells if "injected-parameters" in cell.metadata.tags]
+    page = nbformat.read(stage / "notebooks/first.ipynb", as_version=4)
+    injected = [cell for cell in page.cells if "injected-parameters" in cell.metadata.tags]
     assert len(injected) == 1 and "remove-cell" in injected[0].metadata.tags
-    assert notebook.cells[0].metadata.tags == ["hide-input"]
-    assert all("remove-cell" not in cell.metadata.tags for cell in notebook.cells if cell not in injected)
+    assert page.cells[0].metadata.tags == ["hide-input"]
+    assert all("remove-cell" not in cell.metadata.tags for cell in page.cells if cell not in injected)
 
 
 def test_a_warning_makes_the_build_fail(checkout):
@@ -202,6 +203,11 @@ def test_checksums_on_the_data_page_are_torchvisions():
     known |= {datasets.CIFAR10.tgz_md5, datasets.CIFAR100.tgz_md5}
     known |= {datasets.SVHN.split_list[part][2] for part in ("train", "test")}
     assert page == known
+
+
+def test_the_shared_parameters_are_described():
+    table = re.findall(r"^\| `(\w+)` \|", (ROOT / "book/rerunning.md").read_text().split("## Parameters")[1], re.M)
+    assert set(table) == {"dataset", *notebook.COMMON}
 
 
 def test_the_landing_page_and_the_readme_name_every_chapter():

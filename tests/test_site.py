@@ -112,8 +112,9 @@ def test_papermills_own_cell_and_progress_bars_are_not_shown(visit, path):
 
 CONTRAST = """cell => {
     const rgb = colour => colour.match(/[\\d.]+/g).map(Number);
+    const clear = node => rgb(getComputedStyle(node).backgroundColor)[3] === 0;
     let ground = cell;
-    while (ground.parentElement && rgb(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
+    while (ground.parentElement && clear(ground)) ground = ground.parentElement;
     const light = colour => {
         const [r, g, b] = rgb(colour).map(v => v / 255).map(v => v <= 0.04 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
