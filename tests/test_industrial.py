@@ -486,6 +486,8 @@ def test_views_of_one_tile_do_not_straddle(tmp_path):
     assert (validation ^ test).equal(found.test)
     assert not set(groups[validation.numpy()].tolist()) & set(groups[test.numpy()].tolist())
     assert load("mtd:1", tmp_path).test.tolist() != found.test.tolist()
+    pack(tmp_path / "MTD", tmp_path / "packed/MTD/tiles.tar")
+    assert load("mtd", tmp_path / "packed").digest == found.digest
 
 
 def test_the_plain_random_split_of_the_paper(tmp_path):
