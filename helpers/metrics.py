@@ -33,6 +33,15 @@ def at_threshold(anomalous, scores, threshold):
             "balanced_accuracy": float(sk.balanced_accuracy_score(truth, flagged))}
 
 
+def oracle_f1(anomalous, scores):
+    """Return the best F1 in [0, 1] that any single threshold reaches on these very images.
+
+    Only one who knows the labels can choose it; it bounds from above what a rule for thresholds could win.
+    """
+    precision, recall, _ = sk.precision_recall_curve(_both_kinds(anomalous), scores)
+    return float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+
+
 def pairwise(task, scores):
     """Return {class name: {"auroc", "aupr"}}: the normal test images against one anomalous class at a time.
 

@@ -4,7 +4,7 @@ Papers use the words "one versus rest" for opposite things, so the functions say
 `one_normal` trains on one class, `one_anomalous` on all classes but one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
@@ -20,6 +20,7 @@ class Task:
     train (n, C, H, W) and test (m, C, H, W) uint8; train_y (n,) and test_y (m,) int64, index into `classes`;
     anomalous (m,) bool; masks (m, 1, H, W) bool and m kinds of the test images, None but for industrial sets.
     `protocol` names the rule, the data set and every parameter; `digest` is that of the whole data set.
+    held (k, C, H, W) and held_y (k,) are training images kept back by `hold_out`, else None.
     """
 
     train: torch.Tensor
@@ -32,6 +33,8 @@ class Task:
     digest: str
     masks: torch.Tensor | None = None
     kinds: tuple[str, ...] | None = None
+    held: torch.Tensor | None = None
+    held_y: torch.Tensor | None = None
 
 
 def one_normal(images: Images, normal_class, limit: int | None = None) -> Task:
@@ -114,15 +117,48 @@ def train_on_good(images: Images, categories=None) -> Task:
     return _task(images, train, test, ~good[test], protocol)
 
 
+def to_score(images: Images) -> Task:
+    """Train on the good images of the training part; the test part is to be scored and its kinds are not known.
+
+    For a reader's own pictures without labels. `anomalous` is False everywhere and means nothing: no metric can be
+    computed. ValueError for a data set without kinds or without images to train on.
+    """
+    if images.kinds is None:
+        raise ValueError(f"{images.name} does not mark defects, which to_score needs.")
+    good = torch.tensor([kind == "good" for kind in images.kinds])
+    train, test = torch.nonzero(~images.test & good).flatten(), torch.nonzero(images.test).flatten()
+    unknown = torch.zeros(len(test), dtype=torch.bool)
+    return _task(images, train, test, unknown, _protocol("to_score", images), both_kinds=False)
+
+
+def hold_out(task: Task, share: float, seed: int = 0) -> Task:
+    """Keep back a share of the training images of every class, for thresholds and for when to stop.
+
+    Of n images of a class, round(share * n) go to `held`, but at least one and never the last;
+    numpy.random.RandomState(seed) draws them. ValueError for a share outside of (0, 1) or a class of one image.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"The share to hold out must be above 0 and below 1, not {share!r}.")
+    random, held = np.random.RandomState(seed), torch.zeros(len(task.train), dtype=torch.bool)
+    for c in task.train_y.unique().tolist():
+        mine = torch.nonzero(task.train_y == c).flatten()
+        if len(mine) < 2:
+            raise ValueError(f"{task.classes[c]} has one training image, so none can be held out.")
+        count = min(max(round(share * len(mine)), 1), len(mine) - 1)
+        held[mine[random.permutation(len(mine))[:count]]] = True
+    return replace(task, train=task.train[~held], train_y=task.train_y[~held], held=task.train[held],
+                   held_y=task.train_y[held], protocol=task.protocol | {"held_out": share, "held_out_seed": seed})
+
+
 def _protocol(rule: str, images: Images, **parameters) -> dict:
     return {"name": rule, "dataset": images.name, **parameters}
 
 
-def _task(images, train, test, anomalous, protocol) -> Task:
+def _task(images, train, test, anomalous, protocol, both_kinds=True) -> Task:
     """Gather the images by index; ValueError if nothing could be learnt or measured."""
     if len(train) == 0:
         raise ValueError(f"{protocol['name']} leaves no training image of {images.name}.")
-    if not 0 < anomalous.sum() < len(anomalous):
+    if both_kinds and not 0 < anomalous.sum() < len(anomalous):
         raise ValueError(
             f"{protocol['name']} leaves only normal or only anomalous images to test on {images.name}.")
     train_x, train_y = _rows(images.x, train), images.y[train]

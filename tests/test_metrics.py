@@ -42,6 +42,15 @@ def test_flagging_everything_has_recall_one_and_the_precision_of_chance():
     assert result == pytest.approx({"precision": 0.3, "recall": 1, "f1": 2 * 0.3 / 1.3, "balanced_accuracy": 0.5})
 
 
+@given(st.lists(st.tuples(st.booleans(), st.integers(-5, 5)), min_size=2, max_size=40))
+def test_oracle_f1_is_the_best_of_all_thresholds(items):
+    truth, scores = np.array([a for a, _ in items]), np.array([b for _, b in items])
+    if truth.all() or not truth.any():
+        return
+    best = max(metrics.at_threshold(truth, scores, t)["f1"] for t in scores)
+    assert metrics.oracle_f1(truth, scores) == pytest.approx(best)
+
+
 def test_pairwise_takes_one_anomalous_class_at_a_time():
     task = SimpleNamespace(anomalous=torch.tensor([False, False, True, True, True]), classes=("a", "b", "c"),
                            test_y=torch.tensor([0, 0, 1, 1, 2]))

@@ -1,5 +1,6 @@
 """Who is normal, who is trained on, who is scored: counted on images that carry their own number."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from helpers.images import Images, load
-from helpers.protocols import contaminated, one_anomalous, one_normal, train_on_good
+from helpers.protocols import contaminated, hold_out, one_anomalous, one_normal, to_score, train_on_good
 
 BIG = 1 << 16
 # A busy machine is slow now and then, and small ratios of small classes are skipped: neither is a failure.
@@ -224,6 +225,36 @@ def test_categories_choose_products(industrial, wanted):
 def test_an_unknown_category_is_refused(industrial):
     with pytest.raises(ValueError, match=r"no class 'gear'; its classes are 0 \(nut\), 1 \(bolt\)"):
         train_on_good(industrial, ["nut", "gear"])
+
+
+def test_to_score_needs_no_labels(industrial):
+    task = to_score(industrial)
+    assert numbers(task.train) == [0, 1, 2, 3] and numbers(task.test) == [5, 6, 7, 8, 9]
+    assert not task.anomalous.any() and task.protocol["name"] == "to_score"
+
+
+def test_hold_out_keeps_back_a_share_of_every_class():
+    task = one_normal(numbered(300, 2, 0), 0)
+    task = dataclasses.replace(task, train_y=torch.arange(len(task.train)) % 3)
+    kept = hold_out(task, 0.2, seed=4)
+    sizes, held = torch.bincount(task.train_y).tolist(), torch.bincount(kept.held_y).tolist()
+    assert held == [round(0.2 * n) for n in sizes]
+    assert sorted(numbers(kept.train) + numbers(kept.held)) == numbers(task.train)
+    label = dict(zip(numbers(task.train), task.train_y.tolist(), strict=True))
+    assert [label[n] for n in numbers(kept.held)] == kept.held_y.tolist()
+    assert [label[n] for n in numbers(kept.train)] == kept.train_y.tolist()
+    assert kept.protocol["held_out"] == 0.2 and torch.equal(kept.test, task.test)
+    assert numbers(hold_out(task, 0.2, seed=4).held) == numbers(kept.held) != numbers(hold_out(task, 0.2, seed=5).held)
+
+
+def test_hold_out_leaves_something_to_train_on_and_to_hold(industrial):
+    task = train_on_good(industrial)
+    for share in (0.01, 0.99):
+        assert sorted(hold_out(task, share).held_y.tolist()) == [0, 1]
+    with pytest.raises(ValueError, match="above 0 and below 1"):
+        hold_out(task, 1.0)
+    with pytest.raises(ValueError, match="bolt has one training image"):
+        hold_out(dataclasses.replace(task, train=task.train[:3], train_y=task.train_y[:3]), 0.5)
 
 
 def test_real_digits_give_every_protocol():
