@@ -68,6 +68,11 @@ def class_name(p, data, default):
         raise ParameterError(str(error)) from None
 
 
+def class_names(p, data):
+    """Return the names of the classes that the settings list in `classes`; all of them where they list none."""
+    return [class_name(SimpleNamespace(normal_class=c), data, c) for c in p.classes or data.classes]
+
+
 def folder(p, chapter):
     """Return where the runs of a chapter are kept: committed records for the paper tier, scratch for the others."""
     return (runs.RECORDED if p.tier == "paper" else runs.SCRATCH) / chapter

@@ -35,11 +35,12 @@ def compare(printed, recorded, here=None, tolerance=TOLERANCE):
     return table[[*names, "paper", "recorded", "sd", "n", "difference", "verdict", "here"]]
 
 
-def show(table, methods, columns, caption, digits=3, corner="", here="this run"):
+def show(table, methods, columns, caption, digits=3, corner="", here="this run", notes=None):
     """Return HTML in which every method is a block of lines (paper, recorded, difference, this run).
 
     `table` is a frame of `compare` whose `column` is the method; `methods` and `columns` give the order of the
     blocks and of the table's columns, which are the frame's rows. A method without a paper value has one line.
+    `notes` maps a method to words about its recorded runs, such as "40 of 250 epochs".
     """
     cells = {(cell.column, cell.row): cell for cell in table.itertuples()}
     seeds = {m: sorted({int(c.n) for (name, _), c in cells.items() if name == m and c.n == c.n and c.n}) for m in methods}
@@ -49,7 +50,7 @@ def show(table, methods, columns, caption, digits=3, corner="", here="this run")
         mine = [cells.get((method, c)) for c in columns]
         lines = {
             "paper": [_number(c and c.paper, digits) for c in mine],
-            f"recorded{_seeds(seeds[method])}": [_number(c and c.recorded, digits, c and c.sd) for c in mine],
+            f"recorded{_about(seeds[method], (notes or {}).get(method))}": [_number(c and c.recorded, digits, c and c.sd) for c in mine],
             "difference": [_difference(c, digits) for c in mine],
             here: [_number(c and c.here, digits) for c in mine],
         }
@@ -95,5 +96,7 @@ def _difference(cell, digits):
     return mark if cell.verdict == "not run" else f"{cell.difference:+.{digits}f} {mark}"
 
 
-def _seeds(counts):
-    return f" (n = {'–'.join(map(str, (counts[:1] + counts[1:][-1:])))})" if counts else ""
+def _about(counts, note):
+    words = [f"n = {'–'.join(map(str, (counts[:1] + counts[1:][-1:])))}"] if counts else []
+    words += [html.escape(note)] if note and counts else []
+    return f" ({'; '.join(words)})" if words else ""
