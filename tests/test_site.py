@@ -18,7 +18,7 @@ if BROWSER is None and os.environ.get("CI") != "true":
     pytest.skip("there is no Chromium; Debian and Ubuntu: apt install chromium", allow_module_level=True)
 
 CHAPTERS = [f"{chapter}.html" for chapter in book.chapters(ROOT)]
-PAGES = ["index.html", *(f"book/{path.stem}.html" for path in sorted((ROOT / "book").glob("*.md"))), *CHAPTERS]
+PAGES = [*(f"book/{path.stem}.html" for path in sorted((ROOT / "book").glob("*.md"))), *CHAPTERS]
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -82,6 +82,11 @@ def test_page_loads_cleanly_and_asks_no_other_host(visit, path, dark, viewport):
     assert "Traceback (most recent call last)" not in page.inner_text("body")
     assert page.locator(".output.error, .output.traceback").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], "the page scrolls sideways"
+
+
+def test_the_front_page_leads_to_the_landing_page(visit, address):
+    page = visit("index.html")
+    page.wait_for_url(address + "book/intro.html")
 
 
 @pytest.mark.parametrize("path", ["book/protocols-and-metrics.html", *CHAPTERS])
