@@ -239,6 +239,15 @@ def test_s_holds_what_is_not_explained():
     assert (norms > 0).sum() in (31, 32)  # lam is the median error of 64 images
 
 
+def test_training_leaves_s_out():
+    method = copy.deepcopy(fitted("RDAE")[0])
+    x, index = method.prepare(task().train[:4]), torch.arange(4)
+    method.S[:4] = x  # then L = 0
+    with engine.evaluating(method):
+        loss = method.loss(engine.Batch(x, None, index))
+        torch.testing.assert_close(loss, method(torch.zeros_like(x)).square().mean())
+
+
 @pytest.mark.parametrize("settings", [dict(lam=100.0), dict(released_bug=True)])
 def test_rdae_without_s_is_the_cae(settings):
     method = new(partial(RDAE, **settings))
