@@ -67,7 +67,7 @@ def test_critic_stays_in_its_box_and_only_its_owner_moves_it(task):
     reconstruction, critic, encoder = model.players()
     encoder.loss(engine.Batch(x, None, None)).backward(inputs=encoder.parameters)
     assert all(torch.equal(a, b) for a, b in zip(before, model.critic.parameters(), strict=True))
-    assert critic.steps == 5
+    assert (critic.steps, chapter.AAE(critic_steps=5).players()[1].steps) == (1, 5)
     assert not {id(w) for w in critic.parameters} & {id(w) for w in [*reconstruction.parameters, *encoder.parameters]}
 
 
