@@ -43,14 +43,16 @@ def show(table, methods, columns, caption, digits=3, corner="", here="this run",
     `notes` maps a method to words about its recorded runs, such as "40 of 250 epochs".
     """
     cells = {(cell.column, cell.row): cell for cell in table.itertuples()}
-    seeds = {m: sorted({int(c.n) for (name, _), c in cells.items() if name == m and c.n == c.n and c.n}) for m in methods}
+    counts = {m: sorted({int(c.n) for (name, _), c in cells.items() if name == m and c.n == c.n and c.n})
+              for m in methods}  # fmt: skip
     head = "".join(f"<th scope='col'>{html.escape(str(c))}</th>" for c in columns)
     body = []
     for method in methods:
         mine = [cells.get((method, c)) for c in columns]
+        about = _about(counts[method], (notes or {}).get(method))
         lines = {
             "paper": [_number(c and c.paper, digits) for c in mine],
-            f"recorded{_about(seeds[method], (notes or {}).get(method))}": [_number(c and c.recorded, digits, c and c.sd) for c in mine],
+            f"recorded{about}": [_number(c and c.recorded, digits, c and c.sd) for c in mine],
             "difference": [_difference(c, digits) for c in mine],
             here: [_number(c and c.here, digits) for c in mine],
         }
@@ -58,10 +60,12 @@ def show(table, methods, columns, caption, digits=3, corner="", here="this run",
         for k, (name, values) in enumerate(lines.items()):
             first = f"<th scope='rowgroup' rowspan='{len(lines)}'>{html.escape(method)}</th>" if k == 0 else ""
             line = "".join(f"<td>{value}</td>" for value in values)
-            body.append(f"<tr class='{name.split()[0]}{' first' if k == 0 else ''}'>{first}<th scope='row'>{name}</th>{line}</tr>")
+            kind = f"{name.split()[0]}{' first' if k == 0 else ''}"
+            body.append(f"<tr class='{kind}'>{first}<th scope='row'>{name}</th>{line}</tr>")
     legend = "; ".join(f"{mark} {name}" for name, mark in MARKS.items())
-    return (f"<div class='results-scroll'><table class='results'><caption>{caption} {legend}.</caption><thead><tr><th>"
-            f"{html.escape(corner)}</th><th></th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>")  # fmt: skip
+    return (f"<div class='results-scroll'><table class='results'><caption>{caption} {legend}.</caption>"
+            f"<thead><tr><th>{html.escape(corner)}</th><th></th>{head}</tr></thead>"
+            f"<tbody>{''.join(body)}</tbody></table></div>")  # fmt: skip
 
 
 def _summary(lines):
