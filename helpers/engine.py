@@ -14,7 +14,8 @@ What it may add, each optional:
     after_step(batch)                   # after each step
     after_epoch(epoch, data)            # after each epoch, which count from 1
 
-The images stay on the device as uint8 and a batch is an index, so no step waits for the host.
+The images stay on the device as uint8 and a batch is an index, so no step waits for the host. The weights of
+convolutions lie channels-last in memory, which is faster; a method therefore writes z.reshape, for z.view can fail.
 """
 
 import math
@@ -130,7 +131,7 @@ def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp
         raise ValueError("The training set is empty: no image is left to train on.")
     device = torch.device(device or default_device())
     torch.set_flush_denormal(True)  # a net that stops learning drifts into denormal numbers, five times slower
-    method.to(device)
+    method.to(device, memory_format=torch.channels_last)
     data = Data(method, task.train, task.train_y, device)
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)  # on the CPU, so that every device sees the same batches

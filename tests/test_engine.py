@@ -85,6 +85,35 @@ def test_one_player_is_the_plain_loop():
     np.testing.assert_allclose(score(ours, task.test), plain_score(theirs, task.test), rtol=1e-4)
 
 
+class Convolutional(Auto):
+    """Convolutions, poolings and a batch normalisation: the engine lays their weights out in its own way."""
+
+    def __init__(self):
+        super().__init__()
+        self.encode = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.LeakyReLU(), nn.MaxPool2d(2),
+                                    nn.Conv2d(6, 8, 3, 2, 1), nn.Flatten())  # fmt: skip
+        self.decode = nn.Sequential(nn.Unflatten(1, (8, 2, 2)), nn.ConvTranspose2d(8, 6, 4, 2, 1), nn.ReLU(),
+                                    nn.ConvTranspose2d(6, 1, 4, 2, 1))  # fmt: skip
+
+
+def test_convolutions_are_the_plain_loop():
+    task, ours, theirs = a_task(), made(Convolutional), made(Convolutional)
+    losses = fit(ours, task, epochs=3, batch_size=10, seed=2)
+    optimizer, expected = torch.optim.Adam(theirs.parameters(), lr=1e-3), []
+    for batches in orders(50, 10, 2, 3):
+        seen = []
+        for index in batches:
+            x = task.train[index].float() / 255
+            loss = (theirs(x) - x).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            seen.append(loss.item())
+        expected.append([np.mean(seen)])
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    np.testing.assert_allclose(score(ours, task.test), plain_score(theirs, task.test), rtol=1e-3)
+
+
 class Game(nn.Module):
     """A critic that moves twice a batch and is clipped; a generator that moves at every second batch."""
 
