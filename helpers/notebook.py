@@ -2,6 +2,7 @@
 
 import ast
 import platform
+import time
 from types import SimpleNamespace
 
 import torch
@@ -49,7 +50,12 @@ def settings(namespace, tiers, choices=None, injected=None):
             value = _check(name, value, kind, choices.get(name))
         values[name] = value
     _check_device(values["device"])
-    return SimpleNamespace(**values)
+    return SimpleNamespace(**values, began=time.monotonic())
+
+
+def minutes_left(p):
+    """Return the minutes of `budget_minutes` that are left since the settings were checked, or None without a budget."""
+    return p.budget_minutes and max(p.budget_minutes - (time.monotonic() - p.began) / 60, 0)
 
 
 def load(p, name=None):
