@@ -97,7 +97,8 @@ def _difference(cell, digits):
     if cell is None or not cell.verdict:
         return ""
     mark = f"<span class='{cell.verdict.replace(' ', '-')}' title='{cell.verdict}'>{MARKS[cell.verdict]}</span>"
-    return mark if cell.verdict == "not run" else f"{cell.difference:+.{digits}f} {mark}"
+    rounded = round(cell.difference, digits) + 0.0  # + 0.0: a negative zero would read "-0.000"
+    return mark if cell.verdict == "not run" else f"{rounded:+.{digits}f} {mark}"
 
 
 def _about(counts, note):
