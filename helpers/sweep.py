@@ -7,6 +7,7 @@ A job is what `runs.run` takes. Its task is a function without arguments, so tha
 Every finished run is a record on the disk at once.
 """
 
+import math
 import multiprocessing
 import time
 from collections import defaultdict
@@ -25,37 +26,63 @@ class Records(list):
     left = 0
 
 
+class OutOfTime(Exception):
+    """A run whose first epochs show that it would not end within the budget."""
+
+
 def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, label="runs"):
     """Return the records of all jobs, running those that `folder` does not hold yet.
 
     `workers` processes run side by side, one thread each; 1 means this process. `scheduler` is the address of a Dask
-    cluster, "tcp://host:port", whose workers see the same `folder`. With `budget_minutes` no run starts whose
-    expected end, judged by the runs of the same method before it, lies beyond the budget.
-    """
-    begin = time.monotonic()
-    records = {number: runs.known(job, folder) for number, job in enumerate(jobs)}
-    missing = [number for number, record in records.items() if record is None]
-    pace = defaultdict(list)  # method -> seconds an epoch
+    cluster, "tcp://host:port", whose workers see the same `folder`.
 
-    def in_time():
-        for number in missing:
-            job = jobs[number]
-            expected = max(pace[job["method"]], default=0) * job["epochs"]
-            if budget_minutes is None or time.monotonic() - begin + expected < 60 * budget_minutes:
-                yield joblib.delayed(_run)(number, job, folder)
+    With `budget_minutes` no run starts whose expected end lies beyond the budget, judged by the slowest run of the
+    same method on the same data in this sweep. The first of its kind starts while time is left, and is given up as
+    soon as its own epochs show that it would end too late.
+
+    A loss that is not finite stops only its own run; the FloatingPointError that names the run comes after the
+    others have ended. Any other error, Ctrl-C included, stops the sweep at once, and what has ended is recorded.
+    """
+    end = math.inf if budget_minutes is None else time.monotonic() + 60 * budget_minutes
+    configs = [runs.configured(job, job["task"]())[1] for job in jobs]
+    records = {number: runs.find(config, folder) for number, config in enumerate(configs)}
+    missing = [number for number, record in records.items() if record is None]
+    pace = defaultdict(list)  # kind of run -> seconds an epoch
+    failed = {}
+    kinds = [(config["method"], config["data"]) for config in configs]
+    lengths = [max(job["epochs"], 1) for job in jobs]  # a method without epochs is still something to do
 
     with ExitStack() as stack:
-        parallel = _parallel(workers, scheduler, stack)
-        bar = stack.enter_context(tqdm(total=len(missing), desc=label, disable=not missing))
-        for number, record, seconds in parallel(in_time()):
-            records[number] = record
-            pace[jobs[number]["method"]].append(seconds / max(jobs[number]["epochs"], 1))
-            bar.update()
+        bar = stack.enter_context(tqdm(total=sum(lengths[number] for number in missing), unit=" epochs",
+                                       desc=label, smoothing=0.1, disable=not missing))  # fmt: skip
+        here = workers == 1 and not scheduler
+        show = (lambda epoch: bar.update()) if here else None
+
+        def in_time():
+            for number in missing:
+                seen = pace[kinds[number]]
+                left = end - time.monotonic()
+                if max(seen, default=0) * lengths[number] < left:
+                    job = jobs[number] | {"code": configs[number]["code"]}  # a worker cannot read a notebook's cells
+                    yield joblib.delayed(_run)(number, job, folder, math.inf if seen else left, show)
+
+        for number, outcome, seconds in _parallel(workers, scheduler, stack)(in_time()):
+            given_up = isinstance(outcome, OutOfTime)
+            pace[kinds[number]].append(math.inf if given_up else seconds / lengths[number])
+            if isinstance(outcome, FloatingPointError):
+                failed[number] = outcome
+            elif not given_up:
+                records[number] = outcome
+            bar.update(0 if here and jobs[number]["epochs"] else lengths[number])
+
     done = Records(record for record in records.values() if record is not None)
-    done.left = len(jobs) - len(done)
+    done.left = len(jobs) - len(done) - len(failed)
     if done.left:
         print(f"{len(done)} of {len(jobs)} {label} are recorded; {done.left} did not fit into {budget_minutes} "
               f"minutes. The same command goes on from here.")  # fmt: skip
+    if failed:
+        names = "; ".join(f"{_name(configs[number])}: {error}" for number, error in failed.items())
+        raise FloatingPointError(f"{len(failed)} of {len(jobs)} {label} failed, the others are recorded. {names}")
     return done
 
 
@@ -65,14 +92,35 @@ def _parallel(workers, scheduler, stack):
         from dask.distributed import Client  # only here: a reader without a cluster does not wait for it
 
         client = stack.enter_context(Client(scheduler))
-        stack.enter_context(joblib.parallel_config("dask", wait_for_workers_timeout=60))
+        client.wait_for_workers(1, timeout=60)
+        stack.enter_context(joblib.parallel_config("dask"))
         workers = sum(client.nthreads().values())
     return joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
 
 
-def _run(number, job, folder):
+def _run(number, job, folder, allowed, show):
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)  # one of several workers: threads of one would slow down the others
     begin = time.monotonic()
-    record = runs.run(job, folder)
-    return number, record, time.monotonic() - begin
+    first = None
+
+    def watch(epoch):
+        nonlocal first
+        now = time.monotonic()
+        first = first or now
+        pace = (now - first) / max(epoch - 1, 1)  # the first epoch warms up
+        if now - begin + pace * (job["epochs"] - epoch) > allowed:
+            raise OutOfTime
+        if show:
+            show(epoch)
+
+    try:
+        outcome = runs.run(job, folder, watch)
+    except (FloatingPointError, OutOfTime) as error:
+        outcome = error
+    return number, outcome, time.monotonic() - begin
+
+
+def _name(config):
+    where = ", ".join(f"{name} {value}" for name, value in config["protocol"].items() if name != "name")
+    return f"{config['method']} ({where}, seed {config['seed']})"

@@ -1,0 +1,336 @@
+"""A grid of runs, killed, interrupted, out of time and spread over real processes and a real Dask cluster."""
+
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+import torch
+from torch import nn
+
+from helpers import engine, runs
+from helpers.sweep import sweep
+
+CLASSES, EPOCHS = range(3), 4
+
+
+class Linear(nn.Module):
+    """A linear autoencoder; `pause` makes every epoch last so many seconds."""
+
+    pause = 0
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(16, 16)
+
+    def loss(self, batch):
+        x = batch.x.flatten(1)
+        return (self.layer(x) - x).square().mean()
+
+    def after_epoch(self, epoch, data):
+        time.sleep(self.pause)
+
+    def score(self, x):
+        return (self.layer(x.flatten(1)) - x.flatten(1)).square().mean(1)
+
+
+class Slow(Linear):
+    pause = 0.1
+
+
+def a_task(c):
+    images = torch.randint(0, 256, (40, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(c))
+    return SimpleNamespace(train=images[:30], train_y=torch.zeros(30, dtype=torch.int64), test=images[30:],
+                           protocol={"name": "one_normal", "normal_class": c}, digest="0123456789abcdef")  # fmt: skip
+
+
+def evaluate(method, task):
+    scores = engine.score(method, task.test)
+    return {"mean": float(scores.mean()), "first": float(scores[0])}
+
+
+def grid(build=Linear, method="Linear", epochs=EPOCHS, seeds=(0, 1)):
+    return [{"method": method, "build": build, "task": functools.partial(a_task, c), "evaluate": evaluate,
+             "epochs": epochs, "batch_size": 10, "seed": seed, "tier": "smoke"}
+            for c in CLASSES for seed in seeds]  # fmt: skip
+
+
+def numbers(records):
+    """What of the records must not depend on how they came about."""
+    return [(record["config"], record["metrics"], record["losses"]) for record in records]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The numbers of the slow grid, whose runs tests disturb."""
+
+    with one_thread():
+        return numbers(sweep(grid(Slow, "Slow"), tmp_path_factory.mktemp("undisturbed")))
+
+
+@contextlib.contextmanager
+def one_thread():
+    """As in a worker: another number of threads may round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# One process
+
+
+def test_a_sweep_returns_its_records_in_order_and_skips_what_is_recorded(tmp_path, monkeypatch):
+    fits, fit = [], engine.fit
+    monkeypatch.setattr(engine, "fit", lambda *arguments: fits.append(1) or fit(*arguments))
+    jobs = grid()
+    half = sweep(jobs[::2], tmp_path)
+    assert len(fits) == len(half) == 3
+    records = sweep(jobs, tmp_path)
+    assert len(fits) == 6 and records.left == 0
+    wanted = [(job["task"].args[0], job["seed"]) for job in jobs]
+    assert [(r["config"]["protocol"]["normal_class"], r["config"]["seed"]) for r in records] == wanted
+    assert records[::2] == half
+    assert sweep(jobs, tmp_path) == records and len(fits) == 6
+
+
+def test_every_run_is_on_the_disk_before_the_next_begins(tmp_path):
+    there = []
+
+    class Looks(Linear):
+        def start(self, data):
+            there.append(len(runs.read_all(tmp_path)))
+
+    sweep(grid(Looks), tmp_path)
+    assert there == [0, 1, 2, 3, 4, 5]
+
+
+def test_one_bar_counts_epochs_and_ends_full(tmp_path, capfd):
+    sweep(grid(), tmp_path, label="trainings")
+    bar = capfd.readouterr().err.split("\r")[-1]
+    assert bar.startswith("trainings: 100%") and f"{6 * EPOCHS}/{6 * EPOCHS}" in bar and "epochs/s" in bar
+    sweep(grid(), tmp_path)
+    assert capfd.readouterr().err == "", "nothing to do, nothing to show"
+
+
+# A budget of time
+
+
+class Clocked(Linear):
+    """Every epoch takes `seconds` on a clock that only epochs move, so that the load of the machine does not matter."""
+
+    now, seconds = 0.0, 10.0
+
+    def after_epoch(self, epoch, data):
+        Clocked.now += self.seconds
+
+
+class ClockedLong(Clocked):
+    seconds = 20.0
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    Clocked.now = 0.0
+    monkeypatch.setattr("helpers.sweep.time", SimpleNamespace(monotonic=lambda: Clocked.now))
+
+
+def test_a_budget_starts_no_run_that_would_not_fit_and_says_what_is_left(tmp_path, capsys, clock):
+    jobs = grid(Clocked, "Clocked")  # 40 s each
+    records = sweep(jobs, tmp_path, budget_minutes=2.5)
+    assert len(records) == 3 and records.left == 3, "the fourth would end after 160 s"
+    assert Clocked.now == 120
+    said = capsys.readouterr().out
+    assert "3 of 6 runs are recorded; 3 did not fit into 2.5 minutes. The same command goes on from here." in said
+    assert len(sweep(jobs, tmp_path, budget_minutes=2.5)) == 6
+    assert "did not fit" not in capsys.readouterr().out
+
+
+def test_a_first_run_that_proves_too_long_is_given_up_and_others_go_on(tmp_path, capsys, clock):
+    jobs = grid(ClockedLong, "Long", epochs=100) + grid(Clocked, "Clocked")  # 2000 s each, then 40 s each
+    records = sweep(jobs, tmp_path, budget_minutes=6)
+    assert [r["config"]["method"] for r in records] == ["Clocked"] * 6
+    assert Clocked.now <= 6 * 60 and records.left == 6
+    assert "6 of 12 runs are recorded; 6 did not fit" in capsys.readouterr().out
+
+
+def test_a_run_of_known_length_is_finished(tmp_path, clock):
+    class Slower(Clocked):
+        """The second run takes twice as long as the first one made expect."""
+
+        def start(self, data):
+            self.seconds = 10 if Clocked.now == 0 else 20
+
+    records = sweep(grid(Slower, "Slower"), tmp_path, budget_minutes=1.5)
+    assert len(records) == 2 and Clocked.now == 120
+
+
+def test_a_budget_that_is_used_up_starts_nothing(tmp_path, capsys):
+    assert sweep(grid(), tmp_path, budget_minutes=1e-9) == []
+    assert "0 of 6" in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+# Runs that fail
+
+
+class Fails(Linear):
+    def loss(self, batch):
+        broken = torch.initial_seed() == 1
+        return super().loss(batch) * (float("nan") if broken else 1)
+
+
+def test_a_run_that_turns_nan_is_named_after_the_others_have_ended(tmp_path):
+    with pytest.raises(FloatingPointError) as error:
+        sweep(grid(Fails, "Fails"), tmp_path)
+    message = str(error.value)
+    assert message.startswith("3 of 6 runs failed, the others are recorded. ")
+    assert "Fails (normal_class 2, seed 1): The loss is not finite in epoch 1" in message and "\n" not in message
+    assert {r["config"]["seed"] for r in runs.read_all(tmp_path)} == {0} and len(runs.read_all(tmp_path)) == 3
+
+
+def test_another_error_stops_at_once_and_keeps_what_has_ended(tmp_path):
+    def careless(method, task):
+        if task.protocol["normal_class"] == 1:
+            raise KeyError("no such metric")
+        return evaluate(method, task)
+
+    jobs = [job | {"evaluate": careless} for job in grid()]
+    with pytest.raises(KeyError, match="no such metric"):
+        sweep(jobs, tmp_path)
+    assert len(runs.read_all(tmp_path)) == 2
+
+
+# Killed and interrupted: real processes
+
+
+def a_child(folder):
+    """A process that sweeps the slow grid, on one thread."""
+    program = f"import test_sweep as t\nwith t.one_thread(): t.sweep(t.grid(t.Slow, 'Slow'), {str(folder)!r})"
+    path = f"{runs.ROOT}{os.pathsep}{Path(__file__).parent}"
+    return subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path},
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+
+
+def wait_for(folder, count, child=None, seconds=120):
+    deadline = time.monotonic() + seconds
+    while len(list(folder.glob("*.json"))) < count:
+        assert time.monotonic() < deadline and (child is None or child.poll() is None), "no record appeared"
+        time.sleep(0.01)
+
+
+def test_a_sweep_killed_twice_and_resumed_has_the_records_of_an_undisturbed_one(tmp_path, undisturbed):
+    for count in (1, 3):
+        child = a_child(tmp_path)
+        wait_for(tmp_path, count, child)
+        time.sleep(0.15)  # into the middle of the next run
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+    kept = runs.read_all(tmp_path)
+    assert 3 <= len(kept) < 6, "killed before its end"
+    child = a_child(tmp_path)
+    assert child.wait(timeout=120) == 0
+    after = runs.read_all(tmp_path)
+    assert all(record in after for record in kept), "what was finished was not run again"
+    assert len(after) == 6
+    assert numbers(sweep(grid(Slow, "Slow"), tmp_path)) == undisturbed
+
+
+def test_ctrl_c_keeps_what_has_ended(tmp_path):
+    child = a_child(tmp_path)
+    wait_for(tmp_path, 2, child)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=30) not in (0, None)
+    assert 2 <= len(runs.read_all(tmp_path)) < 6
+
+
+# Several processes
+
+
+def test_processes_give_the_numbers_of_one_process(tmp_path):
+    with one_thread():
+        alone = sweep(grid(), tmp_path / "one")
+    together = sweep(grid(), tmp_path / "two", workers=2)
+    assert numbers(together) == numbers(alone)
+    assert {r["provenance"]["threads"] for r in together} == {1}
+
+
+def test_processes_keep_to_the_budget_and_name_failures(tmp_path, capsys):
+    begin = time.monotonic()
+    records = sweep(grid(Slow, "Slow", epochs=10000), tmp_path, budget_minutes=0.1, workers=2)
+    assert time.monotonic() - begin < 200, "one run alone takes 1000 s"
+    assert records == [] and records.left == 6
+    with pytest.raises(FloatingPointError, match="3 of 6 runs failed"):
+        sweep(grid(Fails, "Fails"), tmp_path, workers=2)
+    assert len(runs.read_all(tmp_path)) == 3
+
+
+def test_a_notebooks_method_runs_in_processes(tmp_path):
+    """A class that lives in a kernel's cells has no file that a worker could read."""
+    source = Path(__file__).read_text()
+    method = source[source.index("CLASSES, EPOCHS"):source.index("def numbers")].replace("@pytest", "#")
+    imports = source[source.index("import contextlib"):source.index("import nbformat")]
+    imports += "import torch\nfrom torch import nn\nfrom helpers import engine, runs\nfrom helpers.sweep import sweep\n"
+    check = (f"alone = sweep(grid()[:2], {str(tmp_path / 'one')!r})\n"
+             f"together = sweep(grid()[:2], {str(tmp_path / 'two')!r}, workers=2)\n"
+             "assert [r['config'] for r in together] == [r['config'] for r in alone]\n"
+             "assert [r['metrics']['mean'] for r in together] == [r['metrics']['mean'] for r in alone]")  # fmt: skip
+    cells = [nbformat.v4.new_code_cell(cell) for cell in (imports, "torch.set_num_threads(1)", method, check)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "own.ipynb")
+    papermill = [Path(sys.executable).with_name("papermill"), tmp_path / "own.ipynb", os.devnull, "-k", "python3"]
+    result = subprocess.run(papermill, cwd=runs.ROOT, capture_output=True, text=True, timeout=500)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert len(runs.read_all(tmp_path / "two")) == 2
+
+
+# A Dask cluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two real worker processes that can be killed and come back."""
+    distributed = pytest.importorskip("dask.distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as local:
+        yield local
+
+
+def test_a_dask_cluster_loses_a_worker_and_no_run(tmp_path, cluster, undisturbed):
+    from dask.distributed import Client
+
+    with Client(cluster) as client:
+        before = set(client.run(os.getpid).values())
+    assert len(before) == 2
+
+    def kill_one():
+        wait_for(tmp_path, 1)
+        time.sleep(0.15)  # into the middle of a run
+        os.kill(min(before), signal.SIGKILL)
+
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(kill_one)
+        records = sweep(grid(Slow, "Slow"), tmp_path, scheduler=cluster.scheduler_address)
+        killed.result()
+    assert numbers(records) == undisturbed
+    with Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        assert min(before) not in client.run(os.getpid).values(), "the worker was not killed"
+    assert {r["provenance"]["threads"] for r in records} == {1}
+
+
+def test_a_dask_cluster_keeps_to_the_budget_and_skips_what_is_recorded(tmp_path, cluster, capsys):
+    address = cluster.scheduler_address
+    few = sweep(grid(), tmp_path, scheduler=address, budget_minutes=1e-9)
+    assert few == [] and few.left == 6
+    first = sweep(grid()[:2], tmp_path, scheduler=address)
+    assert numbers(sweep(grid(), tmp_path, scheduler=address))[:2] == numbers(first)
+    with pytest.raises(FloatingPointError, match="3 of 6 runs failed"):
+        sweep(grid(Fails, "Fails"), tmp_path, scheduler=address)
