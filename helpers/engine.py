@@ -166,6 +166,7 @@ def score(method, images, batch_size=1024, device=None):
     `images` is uint8 (N, C, H, W). The score of an image does not depend on the others in its batch.
     """
     device = device or next((t.device for t in chain(method.parameters(), method.buffers())), "cpu")
+    method.to(memory_format=torch.channels_last)  # as in training, so that a loaded method gives the same bits
     with evaluating(method):
         parts = [method.score(prepare(method, u8.to(device))) for u8 in images.split(batch_size)]
     return torch.cat(parts).double().cpu().numpy()
