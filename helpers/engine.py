@@ -19,6 +19,7 @@ convolutions lie channels-last in memory, which is faster; a method therefore wr
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,6 +102,17 @@ def evaluating(method):
         method.train(training)
 
 
+@contextmanager
+def flushing_denormals():
+    """Take numbers below 1e-38 for 0: a net that stops learning drifts into them, and they are five times slower."""
+    before = sys.float_info.min / 2 == 0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)  # others, such as hypothesis, count on small numbers
+
+
 def epoch_batches(n, batch_size, generator):
     """Yield the shuffled index batches of one epoch.
 
@@ -118,6 +130,7 @@ def players_of(method):
     return [Player(method.loss, method.parameters())]
 
 
+@flushing_denormals()
 def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp32", progress=None):
     """Train a method on task.train and return its losses, a float array (epochs, players).
 
@@ -130,18 +143,17 @@ def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp
     if len(task.train) == 0:
         raise ValueError("The training set is empty: no image is left to train on.")
     device = torch.device(device or default_device())
-    torch.set_flush_denormal(True)  # a net that stops learning drifts into denormal numbers, five times slower
     method.to(device, memory_format=torch.channels_last)
     data = Data(method, task.train, task.train_y, device)
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)  # on the CPU, so that every device sees the same batches
-    players = [(player, *_optimizer(player)) for player in players_of(method)]
+    players = [(player, *make_optimizer(player)) for player in players_of(method)]
     history = torch.zeros(epochs, len(players), device=device)
-    _hook(method, "start", data)
+    hook(method, "start", data)
     for epoch in range(1, epochs + 1):
         method.train()
         for player, _, optimizer in players:
-            _set_rate(player, optimizer, epoch)
+            set_rate(player, optimizer, epoch)
         moves = [0] * len(players)
         for step, index in enumerate(epoch_batches(len(data), batch_size, order)):
             batch = data.batch(index)
@@ -150,11 +162,10 @@ def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp
                     for _ in range(player.steps):
                         history[epoch - 1, k] += _move(player, parameters, optimizer, batch, device, precision)
                         moves[k] += 1
-            _hook(method, "after_step", batch)
+            hook(method, "after_step", batch)
         history[epoch - 1] /= torch.tensor(moves, device=device).clamp(min=1)
-        if not history[epoch - 1].isfinite().all():
-            raise FloatingPointError(f"The loss is not finite in epoch {epoch}; try a smaller learning rate.")
-        _hook(method, "after_epoch", epoch, data)
+        check_finite(history[epoch - 1], epoch)
+        hook(method, "after_epoch", epoch, data)
         if progress:
             progress(epoch)
     return history.cpu().numpy()
@@ -172,7 +183,14 @@ def score(method, images, batch_size=1024, device=None):
     return torch.cat(parts).double().cpu().numpy()
 
 
-def _optimizer(player):
+def check_finite(losses, epoch):
+    """Raise FloatingPointError, which names the epoch, where one of its losses is NaN or infinite."""
+    if not losses.isfinite().all():
+        raise FloatingPointError(f"The loss is not finite in epoch {epoch}; try a smaller learning rate.")
+
+
+def make_optimizer(player):
+    """Return a player's parameters, as a list, and their optimiser, which remembers the rate that schedules scale."""
     parameters = list(player.parameters)
     optimizer = player.optimizer(parameters)
     for group in optimizer.param_groups:
@@ -182,7 +200,8 @@ def _optimizer(player):
     return parameters, optimizer
 
 
-def _set_rate(player, optimizer, epoch):
+def set_rate(player, optimizer, epoch):
+    """Set the learning rate that the player's schedule has for this epoch."""
     if player.schedule:
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * player.schedule(epoch)
@@ -199,7 +218,8 @@ def _move(player, parameters, optimizer, batch, device, precision):
     return loss.detach()
 
 
-def _hook(method, name, *arguments):
+def hook(method, name, *arguments):
+    """Call a hook of the method where it has one."""
     if hasattr(method, name):
         getattr(method, name)(*arguments)
 

@@ -1,5 +1,6 @@
 """The engine against plain Python loops, and everything its contract promises to a method."""
 
+import sys
 from functools import partial
 from types import SimpleNamespace
 
@@ -390,6 +391,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_epoch(bad):
     with pytest.raises(FloatingPointError, match=r"not finite in epoch 3\b"):
         fit(method, a_task(), epochs=30)
     assert method.epoch == 3, "the epochs after it would be wasted"
+
+
+def test_denormal_numbers_are_back_after_a_fit_also_after_one_that_fails():
+    fit(Auto(), a_task(), epochs=1)
+    assert sys.float_info.min / 2 > 0
+
+    class Broken(Auto):
+        def start(self, data):
+            assert sys.float_info.min / 2 == 0
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fit(Broken(), a_task(), epochs=1)
+    assert sys.float_info.min / 2 > 0
 
 
 def test_bad_input_is_refused_before_anything_happens():
