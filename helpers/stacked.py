@@ -1,0 +1,143 @@
+"""Train many models of one shape at once: their weights lie stacked, and one step is one set of kernels for all.
+
+A small network leaves most of a GPU idle; K of them side by side do not. On a CPU this is a loss, so nothing here is
+on by itself. What `fit_many` computes is what `engine.fit` computes for each model alone, up to rounding: a test holds
+the two together on the CPU. Its speed on a GPU was not measured, for want of one; the command that would is
+`python tests/benchmarks/engine.py --stack 16`.
+
+Possible for methods with one player that moves once a batch and draws no random numbers. Batch normalisation keeps
+the statistics of each model; optimisers, schedules and hooks are each model's own. The precision is fp32: PyTorch's
+batch normalisation does not mix bf16 with fp32 under vmap.
+"""
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from .engine import (
+    Batch,
+    Data,
+    check_finite,
+    default_device,
+    epoch_batches,
+    flushing_denormals,
+    hook,
+    make_optimizer,
+    players_of,
+    set_rate,
+)
+
+
+@flushing_denormals()
+def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, progress=None):
+    """Train methods[k] on tasks[k] with seeds[k] (default 0) and return their losses, each (epochs, 1).
+
+    The methods are of one class and their tensors of the same shapes; the tasks may have different numbers of images.
+    Raises ValueError where the methods cannot be stacked, RuntimeError where a loss draws random numbers, else as
+    `engine.fit`.
+    """
+    device, seeds = torch.device(device or default_device()), seeds or [0] * len(methods)
+    # Models with more batches come first: those that still train at a step are then a slice from the front.
+    many = sorted(range(len(methods)), key=lambda k: -len(tasks[k].train))
+    models = [_Model(methods[k].to(device), tasks[k], seeds[k], device) for k in many]
+    _check(models, batch_size)
+    loss = _Loss(models[0])
+    history = torch.zeros(len(models), epochs, 1, device=device)
+    for epoch in range(1, epochs + 1):
+        state = _stack(models)
+        batches = [list(epoch_batches(len(m.data), batch_size, m.order)) for m in models]
+        for m in models:
+            m.method.train()
+            set_rate(m.player, m.optimizer, epoch)
+        for step in range(len(batches[0])):
+            active = [m for m, own in zip(models, batches, strict=True) if step < len(own)]
+            drawn = [m.data.batch(own[step]) for m, own in zip(active, batches, strict=False)]
+            history[:len(active), epoch - 1, 0] += _move(loss, state, active, drawn)
+        history[:, epoch - 1, 0] /= torch.tensor([len(own) for own in batches], device=device)
+        check_finite(history[:, epoch - 1], epoch)
+        for m in models:
+            hook(m.method, "after_epoch", epoch, m.data)
+        if progress:
+            progress(epoch)
+    losses = history.cpu().numpy()
+    return [losses[many.index(k)] for k in range(len(methods))]
+
+
+class _Model:
+    """A method with all that is its own: data, order of batches, player, optimiser."""
+
+    def __init__(self, method, task, seed, device):
+        self.method, self.data = method, Data(method, task.train, task.train_y, device)
+        torch.manual_seed(seed)
+        self.order = torch.Generator().manual_seed(seed)
+        self.players = players_of(method)
+        self.player = self.players[0] if self.players else None
+        if self.player:
+            self.parameters, self.optimizer = make_optimizer(self.player)
+        hook(method, "start", self.data)
+
+
+class _Loss(nn.Module):
+    """The loss of the first model as a module, so that its tensors can be replaced by those of any other."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.method, self.player = model.method, model.player
+
+    def forward(self, x, y, index):
+        before = dict(vars(self.method))
+        loss = self.player.loss(Batch(x, y, index))
+        after = dict(vars(self.method))
+        vars(self.method).update(before)
+        # What the loss left in an attribute for after_step, such as distances, leaves as a result.
+        return loss, {name: value for name, value in after.items()
+                      if isinstance(value, torch.Tensor) and value is not before.get(name)}  # fmt: skip
+
+
+def _move(loss, state, active, drawn):
+    """Make one step of the active models and return their losses (K,)."""
+    parameters, buffers, gradients = ({name: t[:len(active)] for name, t in part.items()} for part in state)
+    x, y, index = (torch.stack(part) for part in zip(*drawn, strict=True))
+
+    def of_one(parameters, buffers, x, y, index):
+        return functional_call(loss, (parameters, buffers), (x, y, index))
+
+    found, (values, kept) = vmap(grad_and_value(of_one, has_aux=True))(parameters, buffers, x, y, index)
+    for name, gradient in gradients.items():
+        gradient.copy_(found[name])
+    for k, m in enumerate(active):
+        m.optimizer.step()
+        vars(m.method).update({name: value[k] for name, value in kept.items()})
+        hook(m.method, "after_step", drawn[k])
+    return values
+
+
+def _stack(models):
+    """Make the tensors of all models slices of stacked ones, in place; return parameters, buffers and gradients."""
+    parameters, buffers, gradients = {}, {}, {}
+    trained = {id(p) for p in models[0].parameters}
+    for name, first in models[0].method.named_parameters():
+        own = [m.method.get_parameter(name) for m in models]
+        parameters[f"method.{name}"] = whole = torch.stack([p.data for p in own])
+        for k, p in enumerate(own):
+            p.data = whole[k]
+        if id(first) in trained:
+            gradients[f"method.{name}"] = whole = torch.zeros_like(whole)
+            for k, p in enumerate(own):
+                p.grad = whole[k]
+    for name, _ in models[0].method.named_buffers():
+        buffers[f"method.{name}"] = whole = torch.stack([m.method.get_buffer(name) for m in models])
+        for k, m in enumerate(models):
+            module, _, last = name.rpartition(".")
+            m.method.get_submodule(module)._buffers[last] = whole[k]
+    return parameters, buffers, gradients
+
+
+def _check(models, batch_size):
+    shapes = {tuple((name, t.shape) for name, t in m.method.state_dict().items()) for m in models}
+    if len({type(m.method) for m in models}) > 1 or len(shapes) > 1:
+        raise ValueError("Only methods of one class with tensors of the same shapes can be stacked.")
+    if any(len(m.players) != 1 or (m.player.steps, m.player.every, m.player.after) != (1, 1, None) for m in models):
+        raise ValueError("Only methods with one player that moves once a batch can be stacked.")
+    if len({min(batch_size, len(m.data)) for m in models}) > 1:
+        raise ValueError(f"A training set has fewer images than one batch of {batch_size}.")
