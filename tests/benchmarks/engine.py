@@ -27,7 +27,7 @@ from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from helpers import engine, runs
+from helpers import engine, runs, stacked
 from helpers.baselines.cae import CAE
 from helpers.baselines.deep_svdd import contrast, mnist_lenet
 
@@ -93,12 +93,12 @@ def conventional(method, task, batch_size, device, workers):
     def epoch():
         total = 0.0
         for x, y in loader:
-            x = x.to(device)
+            loss = method.loss(engine.Batch(x.to(device), y, None))
             optimizer.zero_grad()
-            loss = method.loss(engine.Batch(x, y, None))
             loss.backward()
             optimizer.step()
             total += loss.item()
+        return total / len(loader)
 
     return epoch
 
@@ -126,9 +126,14 @@ def loops(kind, task, batch_size, device, options):
         "bare, channels-last": (bare(made["bare, channels-last"], task, batch_size, device), 1),
         "engine": (lambda: engine.fit(made["engine"], task, 1, batch_size, device=device), 1),
     }
-    if device.type == "cuda" and engine.PRECISIONS:
-        low = kind().to(device)
+    if options.bf16:
+        low = kind()
         result["engine, bf16"] = (lambda: engine.fit(low, task, 1, batch_size, device=device, precision="bf16"), 1)
+    if options.stack:
+        many = [kind() for _ in range(options.stack)]
+        tasks = [task] * options.stack
+        result[f"stacked, {options.stack} models"] = (
+            lambda: stacked.fit_many(many, tasks, 1, batch_size, device=device), options.stack)  # fmt: skip
     return result
 
 
@@ -151,6 +156,8 @@ def main():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--loaders", type=int, default=0, help="worker processes of the DataLoader")
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--stack", type=int, default=0, help="also train so many models at once")
+    parser.add_argument("--bf16", action="store_true", help="also train the engine with bf16 autocast")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = parser.parse_args()
     device = torch.device(options.device)
@@ -167,17 +174,15 @@ def main():
         functions = loops(kind, task, batch_size, device, options)
         seconds = measure(functions, options.repeats, clock, device)
         print(f"\n{name}: {n} images of 28x28 an epoch, batches of {batch_size}")
-        print(f"{'':22}{'images/s':>10}{'':20}{'x conventional':>16}{'':16}{'x bare':>8}")
+        print(f"{'':21}{'images/s':>24}{'x conventional':>24}{'x bare':>24}{'x engine':>24}")
         for loop, values in seconds.items():
             rate = n * functions[loop][1] / values
-            print(f"{loop:22}{spread(rate, '10.0f')}{spread(rate * seconds['conventional'] / n, '16.2f')}"
-                  f"{spread(rate * seconds['bare'] / n, '12.2f')}")  # fmt: skip
+            ratios = [rate * seconds[other] / n for other in ("conventional", "bare", "engine")]
+            print(f"{loop:21}{spread(rate, 0):>24}" + "".join(f"{spread(ratio, 2):>24}" for ratio in ratios))
 
 
-def spread(values, form):
-    digits = form.split(".")[1]
-    between = f" ({values.min():.{digits}} to {values.max():.{digits}})"
-    return f"{np.median(values):{form}}{between:20}"
+def spread(values, digits):
+    return f"{np.median(values):.{digits}f} ({values.min():.{digits}f} to {values.max():.{digits}f})"
 
 
 if __name__ == "__main__":
