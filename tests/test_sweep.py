@@ -187,13 +187,14 @@ class Fails(Linear):
         return super().loss(batch) * (float("nan") if broken else 1)
 
 
-def test_a_run_that_turns_nan_is_named_after_the_others_have_ended(tmp_path):
+def test_a_run_that_turns_nan_is_named_after_the_others_have_ended(tmp_path, capsys):
     with pytest.raises(FloatingPointError) as error:
         sweep(grid(Fails, "Fails"), tmp_path)
     message = str(error.value)
     assert message.startswith("3 of 6 runs failed, the others are recorded. ")
     assert "Fails (normal_class 2, seed 1): The loss is not finite in epoch 1" in message and "\n" not in message
     assert {r["config"]["seed"] for r in runs.read_all(tmp_path)} == {0} and len(runs.read_all(tmp_path)) == 3
+    assert capsys.readouterr().out == "", "a run that failed is not one that found no time"
 
 
 def test_another_error_stops_at_once_and_keeps_what_has_ended(tmp_path):
