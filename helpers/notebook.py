@@ -54,7 +54,7 @@ def settings(namespace, tiers, choices=None, injected=None):
 
 
 def minutes_left(p):
-    """Return the minutes of `budget_minutes` that are left since the settings were checked, or None without a budget."""
+    """Return the minutes left of `budget_minutes`, counted from the check of the settings; None without a budget."""
     return p.budget_minutes and max(p.budget_minutes - (time.monotonic() - p.began) / 60, 0)
 
 

@@ -54,7 +54,7 @@ def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, label
 
     with ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=sum(lengths[number] for number in missing), unit=" epochs",
-                                       desc=label, smoothing=0.1, disable=not missing))  # fmt: skip
+                                       desc=label, smoothing=0.1, mininterval=2, disable=not missing))  # fmt: skip
         here = workers == 1 and not scheduler
         show = (lambda epoch: bar.update()) if here else None
 
@@ -78,7 +78,7 @@ def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, label
     done = Records(record for record in records.values() if record is not None)
     done.left = len(jobs) - len(done) - len(failed)
     if done.left:
-        print(f"{len(done)} of {len(jobs)} {label} are recorded; {done.left} did not fit into {budget_minutes} "
+        print(f"{len(done)} of {len(jobs)} {label} are recorded; {done.left} did not fit into {budget_minutes:.3g} "
               f"minutes. The same command goes on from here.")  # fmt: skip
     if failed:
         names = "; ".join(f"{_name(configs[number])}: {error}" for number, error in failed.items())
