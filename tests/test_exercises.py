@@ -33,7 +33,8 @@ def test_every_exercise_has_a_check_and_a_solution(chapter):
 def test_printed_solutions_are_right(chapter, tmp_path):
     notebook = read(chapter)
     checks = [cell for cell in notebook.cells if cell.cell_type == "code" and EMPTY.search(cell.source)]
-    solutions = [code for cell in notebook.cells if cell.cell_type == "markdown" for _, code in SOLUTION.findall(cell.source)]
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    solutions = [code for source in prose for _, code in SOLUTION.findall(source)]
     for cell, code in zip(checks, solutions, strict=True):
         before, after = EMPTY.split(cell.source, maxsplit=1)
         setup, check = re.split(r"(?=^ *notebook\.check\()", after, maxsplit=1, flags=re.M)
