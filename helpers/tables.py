@@ -58,10 +58,14 @@ def show(table, methods, columns, caption, digits=3, corner="", here="this run",
         }
         lines = {name: values for name, values in lines.items() if any(values)}
         for k, (name, values) in enumerate(lines.items()):
-            first = f"<th scope='rowgroup' rowspan='{len(lines)}'>{html.escape(method)}</th>" if k == 0 else ""
+            head_cells = f"<th scope='row'>{name}</th>"
+            if len(lines) == 1:
+                head_cells = f"<th scope='row' colspan='2'><b>{html.escape(method)}</b> {name}</th>"
+            elif k == 0:
+                head_cells = f"<th scope='rowgroup' rowspan='{len(lines)}'>{html.escape(method)}</th>" + head_cells
             line = "".join(f"<td>{value}</td>" for value in values)
             kind = f"{name.split()[0]}{' first' if k == 0 else ''}"
-            body.append(f"<tr class='{kind}'>{first}<th scope='row'>{name}</th>{line}</tr>")
+            body.append(f"<tr class='{kind}'>{head_cells}{line}</tr>")
     legend = "; ".join(f"{mark} {name}" for name, mark in MARKS.items())
     return (f"<div class='results-scroll'><table class='results'><caption>{caption} {legend}.</caption>"
             f"<thead><tr><th>{html.escape(corner)}</th><th></th>{head}</tr></thead>"

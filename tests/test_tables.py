@@ -64,3 +64,11 @@ def test_real_table_is_read_with_its_names():
     table = tables.paper("schneider-table-5")
     assert cell(table, "7", "VAE / AUC_ROC").value == 0.9971
     assert set(table.row) == {*"023456789", "time_tr"}
+
+
+def test_method_with_one_line_has_one_head_over_both_columns():
+    table = tables.compare(PRINTED, runs(("0", "mean intensity", 0.4)))
+    shown = tables.show(table, ["CAE", "mean intensity"], ["0", "2"], "A caption.")
+    assert shown.count("colspan='2'") == 1
+    assert shown.count("scope='rowgroup' rowspan='2'>CAE<") == 1
+    assert all(row.count("</td>") == 2 for row in shown.split("<tr")[2:])
