@@ -13,6 +13,7 @@ What it may add, each optional:
     start(data)                         # before the first step
     after_step(batch)                   # after each step
     after_epoch(epoch, data)            # after each epoch, which count from 1
+    finish(data)                        # after the last epoch
 
 The images stay on the device as uint8 and a batch is an index, so no step waits for the host. The weights of
 convolutions lie channels-last in memory, which is faster; a method therefore writes z.reshape, for z.view can fail.
@@ -45,8 +46,9 @@ class Batch(NamedTuple):
 class Player:
     """One loss with the parameters that minimise it.
 
-    `optimizer` makes a torch optimiser from the parameters. `schedule(epoch)` is a factor on its learning rate.
-    The player moves `steps` times at every `every`-th batch; `after()` runs after each of its moves.
+    `optimizer` makes a torch optimiser from the parameters. `schedule(epoch)` is a factor on its learning rate; in an
+    epoch where it is 0 the player sits out. Else it moves `steps` times at every `every`-th batch, and `after()` runs
+    after each of its moves.
     """
 
     loss: Callable[[Batch], torch.Tensor]
@@ -132,7 +134,7 @@ def players_of(method):
 
 @flushing_denormals()
 def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp32", progress=None):
-    """Train a method on task.train and return its losses, a float array (epochs, players).
+    """Train a method on task.train and return its losses, a float array (epochs, players); 0 where one sat out.
 
     The seed fixes batches and noise: the same seed on the same machine gives the same weights. `precision` is
     "fp32" or "bf16" (autocast). `progress(epoch)` is called after each epoch. Raises FloatingPointError where a
@@ -152,13 +154,12 @@ def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp
     hook(method, "start", data)
     for epoch in range(1, epochs + 1):
         method.train()
-        for player, _, optimizer in players:
-            set_rate(player, optimizer, epoch)
+        plays = [set_rate(player, optimizer, epoch) > 0 for player, _, optimizer in players]
         moves = [0] * len(players)
         for step, index in enumerate(epoch_batches(len(data), batch_size, order)):
             batch = data.batch(index)
             for k, (player, parameters, optimizer) in enumerate(players):
-                if step % player.every == 0:
+                if plays[k] and step % player.every == 0:
                     for _ in range(player.steps):
                         history[epoch - 1, k] += _move(player, parameters, optimizer, batch, device, precision)
                         moves[k] += 1
@@ -168,6 +169,7 @@ def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp
         hook(method, "after_epoch", epoch, data)
         if progress:
             progress(epoch)
+    hook(method, "finish", data)
     return history.cpu().numpy()
 
 
@@ -201,10 +203,11 @@ def make_optimizer(player):
 
 
 def set_rate(player, optimizer, epoch):
-    """Set the learning rate that the player's schedule has for this epoch."""
-    if player.schedule:
-        for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * player.schedule(epoch)
+    """Set the learning rate that the player's schedule has for this epoch, and return the schedule's factor."""
+    factor = player.schedule(epoch) if player.schedule else 1
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor
+    return factor
 
 
 def _move(player, parameters, optimizer, batch, device, precision):

@@ -48,7 +48,8 @@ def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, pr
         batches = [list(epoch_batches(len(m.data), batch_size, m.order)) for m in models]
         for m in models:
             m.method.train()
-            set_rate(m.player, m.optimizer, epoch)
+            if set_rate(m.player, m.optimizer, epoch) == 0:
+                raise ValueError(f"A player that sits out cannot be stacked: its schedule is 0 in epoch {epoch}.")
         for step in range(len(batches[0])):
             active = [m for m, own in zip(models, batches, strict=True) if step < len(own)]
             drawn = [m.data.batch(own[step]) for m, own in zip(active, batches, strict=False)]
@@ -59,6 +60,8 @@ def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, pr
             hook(m.method, "after_epoch", epoch, m.data)
         if progress:
             progress(epoch)
+    for m in models:
+        hook(m.method, "finish", m.data)
     losses = history.cpu().numpy()
     return [losses[many.index(k)] for k in range(len(methods))]
 

@@ -187,6 +187,54 @@ def test_several_players_are_the_plain_loop():
     assert same_weights(ours, theirs)
 
 
+def test_a_player_whose_rate_is_0_sits_out():
+    calls, adam = [], partial(torch.optim.Adam, lr=1e-2, weight_decay=1e-2)
+
+    class InTurn(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(64, 2), nn.Linear(64, 2)
+
+        def players(self):
+            return [Player(partial(self.loss, name), net.parameters(), adam, lambda epoch, turns=turns: epoch in turns)
+                    for name, net, turns in (("one", self.one, (1,)), ("two", self.two, (2, 3)))]  # fmt: skip
+
+        def loss(self, name, batch):
+            calls.append(name)
+            return getattr(self, name)(batch.x.flatten(1)).square().mean()
+
+    method, alone = made(InTurn), made(InTurn)
+    losses = fit(method, a_task(), epochs=3, batch_size=10, seed=1)
+    assert calls == ["one"] * 5 + ["two"] * 10
+    assert (losses[[0, 1, 2], [1, 0, 0]] == 0).all() and (losses[[0, 1, 2], [0, 1, 1]] > 0).all()
+
+    optimizer = adam(alone.two.parameters())  # as if nothing had been before: no moments, no decay
+    for batches in list(orders(50, 10, 1, 3))[1:]:
+        for index in batches:
+            optimizer.zero_grad()
+            alone.two((a_task().train[index].float() / 255).flatten(1)).square().mean().backward()
+            optimizer.step()
+    torch.testing.assert_close(method.two.weight, alone.two.weight)
+
+
+def test_finish_comes_once_after_the_last_epoch():
+    class Counts(Auto):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def after_epoch(self, epoch, data):
+            self.seen.append(epoch)
+
+        def finish(self, data):
+            self.seen.append((len(data), torch.is_grad_enabled()))
+
+    for epochs in (0, 2):
+        method = made(Counts)
+        fit(method, a_task(), epochs, batch_size=10)
+        assert method.seen == [*range(1, epochs + 1), (50, True)]
+
+
 def test_a_player_leaves_the_others_parameters_alone():
     class OnlyCritic(Game):
         def players(self):

@@ -1,5 +1,6 @@
 """Many models at once against the same models one by one."""
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -69,6 +70,9 @@ class Ball(Auto):
         if epoch == 2:
             self.c = data.map(self.encode).mean(0)
 
+    def finish(self, data):
+        self.R = self.R + len(data)
+
     def score(self, x):
         return (self.encode(x) - self.c).square().sum(1) - self.R
 
@@ -121,6 +125,12 @@ class Noisy(Auto):
         return super().loss(batch._replace(x=batch.x + torch.randn_like(batch.x)))
 
 
+class Idle(Auto):
+    def players(self):
+        (player,) = super().players()
+        return [replace(player, schedule=lambda epoch: epoch - 1)]
+
+
 class Broken(Auto):
     def loss(self, batch):
         return super().loss(batch) * float("nan")
@@ -131,6 +141,7 @@ class Broken(Auto):
     ((Twice, Twice), (40, 40), ValueError, "one player that moves once a batch"),
     ((Auto, Auto), (40, 4), ValueError, "fewer images than one batch of 10"),
     ((Noisy, Noisy), (40, 40), RuntimeError, "random"),
+    ((Idle, Idle), (40, 40), ValueError, "sits out cannot be stacked: its schedule is 0 in epoch 1"),
     ((Broken, Broken), (40, 40), FloatingPointError, "not finite in epoch 1"),
 ])  # fmt: skip
 def test_what_cannot_be_stacked_is_refused(methods, sizes, error, words):

@@ -69,7 +69,7 @@ class DAGMM(nn.Module):
         spread = (1 / sigma.diagonal(dim1=1, dim2=2)).sum()
         return F.mse_loss(recon, batch.x) + self.lam1 * energy(z, phi, mu, sigma).mean() + self.lam2 * spread
 
-    def after_epoch(self, epoch, data):
+    def finish(self, data):
         z = data.map(lambda x: self.represent(x)[0])
         with torch.no_grad():
             self.estimation.eval()

@@ -34,8 +34,6 @@ from torch.nn import functional as F
 
 from helpers.engine import Player
 
-from .cae import forget
-
 OBJECTIVES = ("one-class", "soft-boundary")
 
 
@@ -73,17 +71,12 @@ class DeepSVDD(nn.Module):
 
     def players(self):
         n, adam = self.pretrain_epochs, partial(torch.optim.Adam, lr=1e-4)
-
-        def second(parameters):
-            self.optimizer = adam(parameters, weight_decay=5e-7)
-            return self.optimizer
-
-        return [  # a player whose rate is 0 stands still
+        return [  # a player whose rate is 0 sits out
             Player(self.reconstruction, [*self.encoder.parameters(), *self.decoder.parameters()],
                    partial(adam, weight_decay=5e-4), lambda epoch: (epoch <= n) * tenth(epoch, self.pretrain_drop)),
-            Player(self.loss, self.encoder.parameters(), second,
+            Player(self.loss, self.encoder.parameters(), partial(adam, weight_decay=5e-7),
                    lambda epoch: (epoch > n) * tenth(epoch - n, self.drop)),
-        ][n == 0:]  # fmt: skip
+        ]  # fmt: skip
 
     def reconstruction(self, batch):
         return F.mse_loss(self.decoder(self.encoder(batch.x)), batch.x)
@@ -112,7 +105,6 @@ class DeepSVDD(nn.Module):
         if epoch == self.pretrain_epochs:
             c = data.map(self.encoder).mean(0)
             self.c.copy_(torch.where(c.abs() < 0.1, 0.1 * torch.where(c < 0, -1.0, 1.0), c))
-            forget(self.optimizer)  # what it saw before c was set
         if epoch == self.pretrain_epochs + self.warm_up:
             self.moving.fill_(1)
 
