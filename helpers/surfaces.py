@@ -76,10 +76,10 @@ def lit(surface, light, lamp=0.9, gloss=0.3, sharpness=12):
     return surface.colour * (0.25 + lamp * diffuse)[..., None] + gloss * mirror[..., None]
 
 
-def lamp_position(rng, spread=0.35):
-    """Return a light direction (x, y, z): mostly from the upper left, differently for every picture."""
+def lamp_position(rng, spread=0.1):
+    """Return a light direction (x, y, z): from the upper left, a little differently for every picture."""
     angle = rng.normal(-2.2, spread)
-    return np.array([np.cos(angle), np.sin(angle), rng.uniform(1.1, 1.7)])
+    return np.array([np.cos(angle), np.sin(angle), rng.uniform(1.35, 1.45)])
 
 
 # Damage. Each mark has a sharp end, so that outside of it a picture is unchanged to the last bit.
