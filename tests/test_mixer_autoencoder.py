@@ -254,7 +254,7 @@ def test_score_depends_on_its_picture_alone(options, task):
     for weight in model.parameters():
         if weight.ndim > 1:
             nn.init.kaiming_normal_(weight)  # as it starts, a net that has hardly trained redraws every picture alike
-    u8 = task.test[:12]
+    u8 = task.test[:48:4]  # of all categories: good pictures of one are nearly alike
     assert chapter.over(model, u8, model).std(0).mean() > 0.005
     together = engine.score(model, u8)
     assert together == pytest.approx([engine.score(model, u8[[i]])[0] for i in range(12)], rel=1e-4)
