@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -222,6 +223,16 @@ def test_a_class_without_held_out_pictures_takes_the_statistic_of_all():
 
 
 # Equation 10 and what F1 hides.
+
+def test_the_nearest_mean_is_a_mixer_without_a_network():
+    flat = torch.tensor([0, 2, 250, 254]).to(torch.uint8)[:, None, None, None].expand(4, 3, 8, 8).clone()
+    model = chapter.NearestMean()
+    engine.fit(model, SimpleNamespace(train=flat, train_y=torch.tensor([0, 0, 1, 1])), 0)
+    shown = torch.tensor([1, 3, 252, 100]).to(torch.uint8)[:, None, None, None].expand(4, 3, 8, 8).clone()
+    expected = (np.array([0, 2, 0, 99]) / 255) ** 2  # from the means 1 and 252
+    np.testing.assert_allclose(engine.score(model, shown), expected, rtol=1e-4, atol=1e-9)
+    assert chapter.over(model, shown, model.group).tolist() == [0, 0, 1, 0]
+
 
 def test_votes_are_weighed():
     flagged = [[1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 1, 0]]
