@@ -7,12 +7,14 @@ the two together on the CPU. Its speed on a GPU was not measured, for want of on
 
 Possible for methods with one player that moves once a batch and draws no random numbers. Batch normalisation keeps
 the statistics of each model; optimisers, schedules and hooks are each model's own. The precision is fp32: PyTorch's
-batch normalisation does not mix bf16 with fp32 under vmap.
+batch normalisation does not mix bf16 with fp32 under vmap. What differs between models must lie in parameters and
+buffers: the first batch of every epoch compares each model's loss with the one that it has on its own.
 """
 
 import torch
 from torch import nn
 from torch.func import functional_call, grad_and_value, vmap
+from torch.utils._pytree import tree_map
 
 from .engine import (
     Batch,
@@ -33,14 +35,14 @@ def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, pr
     """Train methods[k] on tasks[k] with seeds[k] (default 0) and return their losses, each (epochs, 1).
 
     The methods are of one class and their tensors of the same shapes; the tasks may have different numbers of images.
-    Raises ValueError where the methods cannot be stacked, RuntimeError where a loss draws random numbers, else as
-    `engine.fit`.
+    Raises ValueError where the methods cannot be stacked, RuntimeError where a loss draws random numbers or does what
+    vmap cannot, else as `engine.fit`. Hooks that draw random numbers get others than in `engine.fit`.
     """
     device, seeds = torch.device(device or default_device()), seeds or [0] * len(methods)
     # Models with more batches come first: those that still train at a step are then a slice from the front.
     many = sorted(range(len(methods)), key=lambda k: -len(tasks[k].train))
     models = [_Model(methods[k].to(device), tasks[k], seeds[k], device) for k in many]
-    _check(models, batch_size)
+    _check(models, batch_size, epochs)
     loss = _Loss(models[0])
     history = torch.zeros(len(models), epochs, 1, device=device)
     for epoch in range(1, epochs + 1):
@@ -48,12 +50,15 @@ def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, pr
         batches = [list(epoch_batches(len(m.data), batch_size, m.order)) for m in models]
         for m in models:
             m.method.train()
-            if set_rate(m.player, m.optimizer, epoch) == 0:
-                raise ValueError(f"A player that sits out cannot be stacked: its schedule is 0 in epoch {epoch}.")
+            set_rate(m.player, m.optimizer, epoch)
         for step in range(len(batches[0])):
             active = [m for m, own in zip(models, batches, strict=True) if step < len(own)]
             drawn = [m.data.batch(own[step]) for m, own in zip(active, batches, strict=False)]
-            history[:len(active), epoch - 1, 0] += _move(loss, state, active, drawn)
+            alone = [_own_loss(m, batch) for m, batch in zip(active, drawn, strict=True)] if step == 0 else []
+            values = _move(loss, state, active, drawn)
+            if alone and not torch.allclose(values, torch.stack(alone), rtol=1e-3, equal_nan=True):  # TF32 rounds so
+                raise ValueError("Losses that depend on more than parameters and buffers cannot be stacked.")
+            history[:len(active), epoch - 1, 0] += values
         history[:, epoch - 1, 0] /= torch.tensor([len(own) for own in batches], device=device)
         check_finite(history[:, epoch - 1], epoch)
         for m in models:
@@ -93,8 +98,14 @@ class _Loss(nn.Module):
         after = dict(vars(self.method))
         vars(self.method).update(before)
         # What the loss left in an attribute for after_step, such as distances, leaves as a result.
-        return loss, {name: value for name, value in after.items()
-                      if isinstance(value, torch.Tensor) and value is not before.get(name)}  # fmt: skip
+        return loss, {name: value for name, value in after.items() if value is not before.get(name)}
+
+
+def _own_loss(m, batch):
+    """Return the loss (scalar) that a model has without the others, and leave its statistics as they are."""
+    loss = _Loss(m)
+    buffers = {name: buffer.clone() for name, buffer in loss.named_buffers()}
+    return functional_call(loss, buffers, tuple(batch))[0].detach()
 
 
 def _move(loss, state, active, drawn):
@@ -110,7 +121,7 @@ def _move(loss, state, active, drawn):
         gradient.copy_(found[name])
     for k, m in enumerate(active):
         m.optimizer.step()
-        vars(m.method).update({name: value[k] for name, value in kept.items()})
+        vars(m.method).update(tree_map(lambda value, k=k: value[k], kept))
         hook(m.method, "after_step", drawn[k])
     return values
 
@@ -136,7 +147,7 @@ def _stack(models):
     return parameters, buffers, gradients
 
 
-def _check(models, batch_size):
+def _check(models, batch_size, epochs):
     shapes = {tuple((name, t.shape) for name, t in m.method.state_dict().items()) for m in models}
     if len({type(m.method) for m in models}) > 1 or len(shapes) > 1:
         raise ValueError("Only methods of one class with tensors of the same shapes can be stacked.")
@@ -144,3 +155,6 @@ def _check(models, batch_size):
         raise ValueError("Only methods with one player that moves once a batch can be stacked.")
     if len({min(batch_size, len(m.data)) for m in models}) > 1:
         raise ValueError(f"A training set has fewer images than one batch of {batch_size}.")
+    for epoch in range(1, epochs + 1):
+        if any(m.player.schedule and m.player.schedule(epoch) == 0 for m in models):
+            raise ValueError(f"A player that sits out cannot be stacked: its schedule is 0 in epoch {epoch}.")

@@ -52,7 +52,7 @@ class Ball(Auto):
         super().__init__()
         self.register_buffer("c", torch.zeros(8))
         self.register_buffer("R", torch.zeros(()))
-        self.d = torch.zeros(1)
+        self.d = self.seen = None
 
     def start(self, data):
         self.c = data.map(self.encode).mean(0)  # a new tensor, which must be stacked again
@@ -60,11 +60,12 @@ class Ball(Auto):
     def loss(self, batch):
         z = self.encode(batch.x)
         d = (z - self.c).square().sum(1)
-        self.d = d.detach()
+        self.d, self.seen = d.detach(), (batch.y, [d.detach()])
         return F.mse_loss(self.decode(z), batch.x) + 0.1 * (d - self.R).relu().mean()
 
     def after_step(self, batch):
-        self.R.copy_(self.d.quantile(0.5))
+        _, (d,) = self.seen
+        self.R.copy_(self.d.lerp(d, 0.5).quantile(0.5))
 
     def after_epoch(self, epoch, data):
         if epoch == 2:
@@ -136,14 +137,38 @@ class Broken(Auto):
         return super().loss(batch) * float("nan")
 
 
+class Outside(Auto):
+    """What the second epoch's loss depends on is a number outside the buffers, another one for each model."""
+
+    weight = 1.0
+
+    def loss(self, batch):
+        return super().loss(batch) * self.weight
+
+    def after_epoch(self, epoch, data):
+        self.weight = float(data.images.float().mean())
+
+
+class Counts(Auto):
+    """A number that grows with every loss cannot be told apart between models."""
+
+    calls = 0
+
+    def loss(self, batch):
+        self.calls += 1
+        return super().loss(batch)
+
+
 @pytest.mark.parametrize(("methods", "sizes", "error", "words"), [
     ((Auto, Wide), (40, 40), ValueError, "of one class with tensors of the same shapes"),
     ((Twice, Twice), (40, 40), ValueError, "one player that moves once a batch"),
     ((Auto, Auto), (40, 4), ValueError, "fewer images than one batch of 10"),
     ((Noisy, Noisy), (40, 40), RuntimeError, "random"),
     ((Idle, Idle), (40, 40), ValueError, "sits out cannot be stacked: its schedule is 0 in epoch 1"),
+    ((Outside, Outside), (40, 25), ValueError, "depend on more than parameters and buffers"),
+    ((Counts, Counts), (40, 40), RuntimeError, "Expected tensors"),
     ((Broken, Broken), (40, 40), FloatingPointError, "not finite in epoch 1"),
 ])  # fmt: skip
 def test_what_cannot_be_stacked_is_refused(methods, sizes, error, words):
     with pytest.raises(error, match=words):
-        fit_many([method() for method in methods], [a_task(n) for n in sizes], 1, 10)
+        fit_many([method() for method in methods], [a_task(n) for n in sizes], 2, 10)
