@@ -25,7 +25,7 @@ import numpy as np
 import sklearn
 import torch
 
-from . import engine
+from . import engine, stacked
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT / "data" / "runs"  # committed: the paper tier
@@ -43,19 +43,47 @@ def run(job, folder, progress=None):
     `seed` and `tier`; `settings` (every hyperparameter that the code alone does not tell), `device`, `precision` and
     `code` (the digest, where the process that runs the job cannot read the code) may follow.
     """
-    task = job["task"]()
-    model, config = configured(job, task)
-    if (known := find(config, folder)) is not None:
-        return known
-    device = job.get("device") or engine.default_device()
+    return run_many([job], folder, progress)[0]
+
+
+def run_many(jobs, folder, progress=None):
+    """Return the records of jobs of one `kind`; those that `folder` does not hold are trained at once.
+
+    Raises ValueError for several kinds or bf16, and what `stacked.fit_many` raises where these methods cannot be
+    stacked; what is missing alone trains with `engine.fit`.
+    """
+    tasks = [job["task"]() for job in jobs]
+    models, configs = zip(*map(configured, jobs, tasks), strict=True)
+    if len(jobs) > 1 and (len(set(map(kind, jobs, configs))) > 1 or configs[0]["precision"] != "fp32"):
+        raise ValueError("Only runs in fp32 that differ in nothing but protocol and seed can be trained at once.")
+    records = [find(config, folder) for config in configs]
+    missing = [k for k, record in enumerate(records) if record is None]
+    if not missing:
+        return records
+    device = jobs[0].get("device") or engine.default_device()
     begin = time.perf_counter()
-    losses = engine.fit(
-        model, task, job["epochs"], job["batch_size"], job["seed"], device, config["precision"], progress)
-    seconds = time.perf_counter() - begin
-    metrics = job["evaluate"](model, task)
-    curve = [[round(float(v), 6) for v in row] for row in losses]
-    return save({"config": config, "metrics": metrics, "losses": curve,
-                 "provenance": provenance(device, seconds, job["tier"])}, folder)  # fmt: skip
+    losses = _train([models[k] for k in missing], [tasks[k] for k in missing], [configs[k] for k in missing],
+                    device, progress)  # fmt: skip
+    seconds = (time.perf_counter() - begin) / len(missing)
+    for k, history in zip(missing, losses, strict=True):
+        metrics = jobs[k]["evaluate"](models[k], tasks[k])
+        curve = [[round(float(v), 6) for v in row] for row in history]
+        where = provenance(device, seconds, jobs[k]["tier"]) | ({"stacked": len(missing)} if len(missing) > 1 else {})
+        records[k] = save({"config": configs[k], "metrics": metrics, "losses": curve, "provenance": where}, folder)
+    return records
+
+
+def _train(models, tasks, configs, device, progress):
+    epochs, batch_size, precision = (configs[0][name] for name in ("epochs", "batch_size", "precision"))
+    seeds = [config["seed"] for config in configs]
+    if len(models) == 1:
+        return [engine.fit(models[0], tasks[0], epochs, batch_size, seeds[0], device, precision, progress)]
+    return stacked.fit_many(models, tasks, epochs, batch_size, seeds, device, progress)
+
+
+def kind(job, config):
+    """Return a text that is the same for jobs that differ in nothing but protocol and seed."""
+    return json.dumps([{**config, "protocol": None, "seed": None}, str(job.get("device"))], sort_keys=True)
 
 
 def known(job, folder):

@@ -27,18 +27,19 @@ class Records(list):
 
 
 class OutOfTime(Exception):
-    """A run whose first epochs show that it would not end within the budget."""
+    """Runs whose first epochs show that they would not end within the budget."""
 
 
-def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, label="runs"):
+def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, stack=1, label="runs"):
     """Return the records of all jobs, running those that `folder` does not hold yet.
 
     `workers` processes run side by side, one thread each; 1 means this process. `scheduler` is the address of a Dask
-    cluster, "tcp://host:port", whose workers see the same `folder`.
+    cluster, "tcp://host:port", whose workers see the same `folder`. Up to `stack` runs that differ in nothing but
+    protocol and seed train as one set of kernels in each process, for a GPU; what cannot is trained one by one.
 
     With `budget_minutes` no run starts whose expected end lies beyond the budget, judged by the slowest run of the
     same method on the same data in this sweep. The first of its kind starts while time is left, and is given up as
-    soon as its own epochs show that it would end too late.
+    soon as its own epochs show that it would end too late. Stacked runs that do not fit are tried one by one.
 
     A loss that is not finite stops only its own run; the FloatingPointError that names the run comes after the
     others have ended. Any other error, Ctrl-C included, stops the sweep at once, and what has ended is recorded.
@@ -47,33 +48,49 @@ def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, label
     configs = [runs.configured(job, job["task"]())[1] for job in jobs]
     records = {number: runs.find(config, folder) for number, config in enumerate(configs)}
     missing = [number for number, record in records.items() if record is None]
-    pace = defaultdict(list)  # kind of run -> seconds an epoch
+    pace = defaultdict(list)  # kind of run, and how many at once -> seconds an epoch
     failed = {}
     kinds = [(config["method"], config["data"]) for config in configs]
     lengths = [max(job["epochs"], 1) for job in jobs]  # a method without epochs is still something to do
+    groups = _groups(missing, jobs, configs, stack)
+    alone, unstackable, ended = [], set(), 0
 
-    with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=sum(lengths[number] for number in missing), unit=" epochs",
-                                       desc=label, smoothing=0.1, mininterval=2, disable=not missing))  # fmt: skip
-        here = workers == 1 and not scheduler
-        show = (lambda epoch: bar.update()) if here else None
+    with ExitStack() as opened:
+        bar = opened.enter_context(tqdm(total=sum(lengths[number] for number in missing), unit=" epochs",
+                                        desc=label, smoothing=0.1, mininterval=2, disable=not missing))  # fmt: skip
+        show = bar.update if workers == 1 and not scheduler else None
+        parallel = _parallel(workers, scheduler, opened)
 
-        def in_time():
-            for number in missing:
-                seen = pace[kinds[number]]
+        def in_time(groups):
+            for group in groups:
+                number, size = group[0], len(group)
+                seen = pace[kinds[number], size]
                 left = end - time.monotonic()
-                if max(seen, default=0) * lengths[number] < left:
-                    job = jobs[number] | {"code": configs[number]["code"]}  # a worker cannot read a notebook's cells
-                    yield joblib.delayed(_run)(number, job, folder, math.inf if seen else left, show)
+                late = max(seen, default=0) * lengths[number] >= left
+                if size > 1 and (late or kinds[number] in unstackable):
+                    alone.extend(group)
+                elif not late:  # a worker cannot read a notebook's cells, so it is told their digest
+                    named = [jobs[number] | {"code": configs[number]["code"]} for number in group]
+                    yield joblib.delayed(_run)(group, named, folder, math.inf if seen else left, show)
 
-        for number, outcome, seconds in _parallel(workers, scheduler, stack)(in_time()):
-            given_up = isinstance(outcome, OutOfTime)
-            pace[kinds[number]].append(math.inf if given_up else seconds / lengths[number])
-            if isinstance(outcome, FloatingPointError):
-                failed[number] = outcome
-            elif not given_up:
-                records[number] = outcome
-            bar.update(0 if here and jobs[number]["epochs"] else lengths[number])
+        while groups:
+            for group, outcome, seconds in parallel(in_time(groups)):
+                number, size = group[0], len(group)
+                if isinstance(outcome, list):
+                    records.update(zip(group, outcome, strict=True))
+                    pace[kinds[number], size].append(seconds / lengths[number])
+                elif isinstance(outcome, OutOfTime):
+                    pace[kinds[number], size].append(math.inf)
+                elif size == 1:
+                    failed[number] = outcome
+                elif not isinstance(outcome, FloatingPointError):
+                    unstackable.add(kinds[number])
+                if size == 1 or isinstance(outcome, list):
+                    ended += size * lengths[number]
+                else:
+                    alone.extend(group)
+                bar.update(ended - bar.n)
+            groups, alone = [[number] for number in alone], []
 
     done = Records(record for record in records.values() if record is not None)
     done.left = len(jobs) - len(done) - len(failed)
@@ -86,19 +103,30 @@ def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, label
     return done
 
 
-def _parallel(workers, scheduler, stack):
-    """Return joblib's Parallel for this process, for processes or for a Dask cluster; `stack` closes what it opens."""
+def _groups(numbers, jobs, configs, size):
+    """Split runs into lists of up to `size` that may train at once."""
+    alike = defaultdict(list)
+    for number in numbers:
+        config = configs[number]
+        stackable = size > 1 and config["epochs"] and config["precision"] == "fp32"
+        alike[runs.kind(jobs[number], config) if stackable else number].append(number)
+    return [group[at:at + size] for group in alike.values() for at in range(0, len(group), size)]
+
+
+def _parallel(workers, scheduler, opened):
+    """Return joblib's Parallel for this process, for processes or for a Dask cluster; `opened` closes what it opens."""
     if scheduler:
         from dask.distributed import Client  # only here: a reader without a cluster does not wait for it
 
-        client = stack.enter_context(Client(scheduler))
+        client = opened.enter_context(Client(scheduler))
         client.wait_for_workers(1, timeout=60)
-        stack.enter_context(joblib.parallel_config("dask"))
+        opened.enter_context(joblib.parallel_config("dask"))
         workers = sum(client.nthreads().values())
     return joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
 
 
-def _run(number, job, folder, allowed, show):
+def _run(group, jobs, folder, allowed, show):
+    """Return the group, its records or the error that these runs may end with, and the seconds that it took."""
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)  # one of several workers: threads of one would slow down the others
     begin = time.monotonic()
@@ -109,16 +137,17 @@ def _run(number, job, folder, allowed, show):
         now = time.monotonic()
         first = first or now
         pace = (now - first) / max(epoch - 1, 1)  # the first epoch warms up
-        if now - begin + pace * (job["epochs"] - epoch) > allowed:
+        if now - begin + pace * (jobs[0]["epochs"] - epoch) > allowed:
             raise OutOfTime
         if show:
-            show(epoch)
+            show(len(jobs))
 
+    cannot_stack = (ValueError, RuntimeError) if len(jobs) > 1 else ()
     try:
-        outcome = runs.run(job, folder, watch)
-    except (FloatingPointError, OutOfTime) as error:
-        outcome = error
-    return number, outcome, time.monotonic() - begin
+        outcome = runs.run_many(jobs, folder, watch)
+    except (FloatingPointError, OutOfTime, *cannot_stack) as error:
+        outcome = error.with_traceback(None)  # which would keep the images and weights of this group
+    return group, outcome, time.monotonic() - begin
 
 
 def _name(config):

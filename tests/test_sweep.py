@@ -12,11 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from helpers import engine, runs
+from helpers import engine, runs, stacked
 from helpers.sweep import sweep
 
 CLASSES, EPOCHS = range(3), 4
@@ -182,9 +183,12 @@ def test_a_budget_that_is_used_up_starts_nothing(tmp_path, capsys):
 
 
 class Fails(Linear):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("factor", torch.tensor(float("nan") if torch.initial_seed() == 1 else 1.0))
+
     def loss(self, batch):
-        broken = torch.initial_seed() == 1
-        return super().loss(batch) * (float("nan") if broken else 1)
+        return super().loss(batch) * self.factor
 
 
 def test_a_run_that_turns_nan_is_named_after_the_others_have_ended(tmp_path, capsys):
@@ -209,12 +213,135 @@ def test_another_error_stops_at_once_and_keeps_what_has_ended(tmp_path):
     assert len(runs.read_all(tmp_path)) == 2
 
 
+# Several at once: what cannot be stacked trains alone, and nobody can tell from the records
+
+
+class Twice(Linear):
+    """Two players, which cannot be stacked."""
+
+    def players(self):
+        return [engine.Player(self.loss, self.parameters()), engine.Player(self.loss, self.parameters())]
+
+
+class Noisy(Linear):
+    def loss(self, batch):
+        return super().loss(batch._replace(x=batch.x + 0.1 * torch.randn_like(batch.x)))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The numbers of models that every training began with."""
+    numbers, fit, fit_many = [], engine.fit, stacked.fit_many
+    monkeypatch.setattr(engine, "fit", lambda *given: numbers.append(1) or fit(*given))
+    monkeypatch.setattr(stacked, "fit_many", lambda *given: numbers.append(len(given[0])) or fit_many(*given))
+    return numbers
+
+
+def assert_same(records, others):
+    """The same configurations in the same order, and numbers that differ by rounding."""
+    assert [runs.key(r["config"]) for r in records] == [runs.key(r["config"]) for r in others]
+    for ours, theirs in zip(records, others, strict=True):
+        assert ours["metrics"] == pytest.approx(theirs["metrics"], rel=1e-4)
+        np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=1e-4)
+
+
+def how_many(records):
+    return [r["provenance"].get("stacked", 1) for r in records]
+
+
+def test_stacked_runs_become_the_records_that_they_become_alone(tmp_path, trained, capfd):
+    jobs = grid() + grid(seeds=(2,))[:1]
+    alone = sweep(jobs, tmp_path / "one")
+    assert trained == [1] * 7
+    capfd.readouterr()
+    together = sweep(jobs, tmp_path / "two", stack=3)
+    assert trained[7:] == [3, 3, 1]
+    assert how_many(together) == [3] * 6 + [1] and set(how_many(alone)) == {1}
+    assert_same(together, alone)
+    bar = capfd.readouterr().err.split("\r")[-1]
+    assert "100%" in bar and f"{7 * EPOCHS}/{7 * EPOCHS}" in bar
+    assert sweep(jobs, tmp_path / "two") == together and len(trained) == 10, "found again without stacking"
+
+
+def test_a_run_of_a_stack_counts_its_share_of_the_seconds(tmp_path):
+    records = sweep(grid(Slow, "Slow")[:4], tmp_path, stack=4)
+    for seconds in (r["provenance"]["seconds"] for r in records):
+        assert Slow.pause * EPOCHS <= seconds < 2 * Slow.pause * EPOCHS, "each of the four pauses"
+
+
+def test_what_cannot_be_stacked_trains_alone_and_is_tried_once(tmp_path, trained, capfd):
+    low = [job | {"precision": "bf16"} for job in grid(method="Low")]
+    jobs = [*grid(), *grid(Twice, "Twice"), *grid(Noisy, "Noisy"), *low, *grid(method="Untrained", epochs=0)]
+    together = sweep(jobs, tmp_path / "two", stack=3)
+    assert trained.count(3) == 4, "two stacks of one method, one attempt with each of two others"
+    printed = capfd.readouterr()
+    assert printed.out == "" and "Warn" not in printed.err
+    bar = printed.err.split("\r")[-1]
+    assert f"{24 * EPOCHS + 6}/{24 * EPOCHS + 6}" in bar, "an attempt that fails is not counted"
+    assert how_many(together) == [3] * 6 + [1] * 24
+    assert_same(together, sweep(jobs, tmp_path / "one"))
+
+
+def test_jobs_that_differ_in_more_than_protocol_and_seed_are_not_stacked(tmp_path, trained):
+    a, b, c, d = grid()[:4]
+    sweep([a, b | {"epochs": 3}, c | {"batch_size": 5}, d | {"settings": {"width": 2}}], tmp_path, stack=4)
+    assert trained == [1] * 4
+    with pytest.raises(ValueError, match="differ in nothing but protocol and seed"):
+        runs.run_many([a | {"tier": "quick"}, b | {"epochs": 2}], tmp_path)
+
+
+def test_a_stack_with_a_run_that_turns_nan_is_trained_again_one_by_one(tmp_path, trained):
+    jobs = grid(Fails, "Fails", seeds=(0, 1, 2))[:3] + grid(Fails, "Fails", seeds=(3,))
+    with pytest.raises(FloatingPointError, match="^1 of 6 runs failed, the others are recorded. Fails .*seed 1"):
+        sweep(jobs, tmp_path, stack=3)
+    assert trained == [3, 3, 1, 1, 1]
+    assert {r["config"]["seed"]: r["provenance"].get("stacked", 1) for r in runs.read_all(tmp_path)} == {
+        0: 1, 2: 1, 3: 3}  # fmt: skip
+
+
+def test_stacks_keep_to_the_budget(tmp_path, clock, capsys):
+    jobs = grid(Clocked, "Clocked")  # 40 s each; two at once, whose epochs follow one another here, 80 s
+    records = sweep(jobs, tmp_path, budget_minutes=3.5, stack=2)
+    assert how_many(records) == [2, 2, 2, 2, 1], "after two stacks there is time for one run, not for a third stack"
+    assert Clocked.now == 200 and records.left == 1
+    assert "5 of 6 runs are recorded; 1 did not fit" in capsys.readouterr().out
+
+
+def test_a_stack_too_long_for_the_budget_gives_way_to_single_runs(tmp_path, clock):
+    records = sweep(grid(Clocked, "Clocked"), tmp_path, budget_minutes=3.5, stack=6)
+    assert how_many(records) == [1, 1] and records.left == 4
+    assert Clocked.now == 2 * 60 + 2 * 40, "two epochs show that six at once would take 240 s"
+
+
+def test_a_half_recorded_sweep_goes_on_in_stacks(tmp_path, trained):
+    jobs = grid()
+    first = sweep(jobs[::2], tmp_path, stack=2)
+    records = sweep(jobs, tmp_path, stack=3)
+    assert trained == [2, 1, 3] and records[::2] == first
+    assert how_many(records) == [2, 3, 2, 3, 1, 3]
+
+
+def test_stacks_in_processes_and_killed(tmp_path, undisturbed):
+    child = a_child(tmp_path, stack=2, workers=2)
+    wait_for(tmp_path, 2, child)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    kept = runs.read_all(tmp_path)
+    records = sweep(grid(Slow, "Slow"), tmp_path, stack=2, workers=2)
+    assert all(record in records for record in kept) and 2 in how_many(records)
+    assert_same(records, [dict(zip(("config", "metrics", "losses"), record, strict=True)) for record in undisturbed])
+    with pytest.raises(FloatingPointError, match="3 of 6 runs failed"):
+        sweep(grid(Fails, "Fails"), tmp_path, stack=2, workers=2)
+    assert len(runs.read_all(tmp_path, method="Fails")) == 3
+
+
 # Killed and interrupted: real processes
 
 
-def a_child(folder):
+def a_child(folder, **options):
     """A process that sweeps the slow grid, on one thread."""
-    program = f"import test_sweep as t\nwith t.one_thread(): t.sweep(t.grid(t.Slow, 'Slow'), {str(folder)!r})"
+    program = ("import test_sweep as t\n"
+               f"with t.one_thread(): t.sweep(t.grid(t.Slow, 'Slow'), {str(folder)!r}, **{options!r})")  # fmt: skip
     path = f"{runs.ROOT}{os.pathsep}{Path(__file__).parent}"
     return subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path},
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
@@ -334,4 +461,5 @@ def test_a_dask_cluster_keeps_to_the_budget_and_skips_what_is_recorded(tmp_path,
     first = sweep(grid()[:2], tmp_path, scheduler=address)
     assert numbers(sweep(grid(), tmp_path, scheduler=address))[:2] == numbers(first)
     with pytest.raises(FloatingPointError, match="3 of 6 runs failed"):
-        sweep(grid(Fails, "Fails"), tmp_path, scheduler=address)
+        sweep(grid(Fails, "Fails"), tmp_path, scheduler=address, stack=2)
+    assert_same(sweep(grid(), tmp_path / "stacked", scheduler=address, stack=3), sweep(grid(), tmp_path))
