@@ -1,5 +1,6 @@
 """The engine against plain Python loops, and everything its contract promises to a method."""
 
+import shutil
 import sys
 from functools import partial
 from types import SimpleNamespace
@@ -463,3 +464,45 @@ def test_bad_input_is_refused_before_anything_happens():
     with pytest.raises(ValueError, match="training set is empty"):
         fit(method, empty, epochs=1)
     assert method.pages == []
+
+
+# Compiled
+
+
+class Radius(Convolutional):
+    """Batch normalisation and, like IAEAD, a radius made of what the loss leaves in attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("R", torch.zeros(()))
+
+    def loss(self, batch):
+        each = (self(batch.x) - batch.x).square().mean((1, 2, 3))
+        self.d, self.seen = each.detach(), (each.detach(), batch.y)
+        return each.mean() + (each - self.R).relu().mean()
+
+    def after_step(self, batch):
+        self.R.copy_((self.d + self.seen[0]).median() / 2)
+
+
+class Rivals(Game):
+    """Several players that move at different times and draw noise."""
+
+    def score(self, x):
+        return self.critic(x.flatten(1))[:, 0]
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("method", [Radius, Rivals])
+def test_compiled_losses_are_the_plain_ones(method, monkeypatch):
+    compiled, compile_ = [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda loss, **how: compiled.append(compile_(loss, **how)) or compiled[-1])
+    task, plain, fast = a_task(), made(method), made(method)
+    expected = fit(plain, task, epochs=3, batch_size=10, seed=3, device="cpu")
+    assert not compiled
+    losses = fit(fast, task, epochs=3, batch_size=10, seed=3, device="cpu", compiled=True)
+    assert len(compiled) == losses.shape[1]
+    np.testing.assert_allclose(losses, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(score(fast, task.test), score(plain, task.test), rtol=1e-3, atol=1e-5)
+    for name, value in plain.named_buffers():  # radius, and the statistics of batch normalisation
+        torch.testing.assert_close(fast.get_buffer(name), value, rtol=1e-3, atol=1e-5)

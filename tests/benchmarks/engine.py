@@ -6,6 +6,7 @@
 conventional   a Dataset of PIL images, the usual transforms, a DataLoader, `.item()` after every step
 bare           forward, backward, step on prepared images that already lie on the device
 engine         helpers.engine.fit
+compiled       helpers.engine.fit with losses through torch.compile (--compiled), after a training that compiles
 stacked        helpers.stacked.fit_many: several models of one shape at once (--stack), in model-images per second
 
 The loops train the same networks on the same images with the same batches and optimiser. Every repeat runs all of
@@ -129,6 +130,10 @@ def loops(kind, task, batch_size, device, options):
     if options.bf16:
         low = kind()
         result["engine, bf16"] = (lambda: engine.fit(low, task, 1, batch_size, device=device, precision="bf16"), 1)
+    if options.compiled:
+        fast = kind()
+        result["engine, compiled"] = (
+            lambda: engine.fit(fast, task, 1, batch_size, device=device, compiled=True), 1)  # fmt: skip
     if options.stack:
         many = [kind() for _ in range(options.stack)]
         tasks = [task] * options.stack
@@ -138,16 +143,16 @@ def loops(kind, task, batch_size, device, options):
 
 
 def measure(functions, repeats, clock, device):
-    """Return {name: seconds of every repeat}, after one repeat that warms up."""
+    """Return {name: seconds of every repeat}, after two that warm up and compile."""
     seconds = {name: [] for name in functions}
-    for _ in range(repeats + 1):
+    for _ in range(repeats + 2):
         for name, (epoch, _) in functions.items():
             begin = clock()
             epoch()
             if device.type == "cuda":
                 torch.cuda.synchronize()
             seconds[name].append(clock() - begin)
-    return {name: np.array(values[1:]) for name, values in seconds.items()}
+    return {name: np.array(values[2:]) for name, values in seconds.items()}
 
 
 def main():
@@ -158,6 +163,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--stack", type=int, default=0, help="also train so many models at once")
     parser.add_argument("--bf16", action="store_true", help="also train the engine with bf16 autocast")
+    parser.add_argument("--compiled", action="store_true", help="also train the engine with compiled losses")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = parser.parse_args()
     device = torch.device(options.device)
