@@ -13,7 +13,7 @@ from . import engine, images, runs
 TIER_NAMES = ("smoke", "quick", "paper")
 # Every notebook has these parameters; None leaves the choice to the code that uses them.
 COMMON = {"tier": str, "device": str, "precision": str, "data_root": str, "download": bool, "budget_minutes": float,
-          "workers": int, "scheduler": str}  # fmt: skip
+          "workers": int, "stack": int, "scheduler": str}  # fmt: skip
 MAY_BE_NONE = ("device", "data_root", "budget_minutes", "scheduler")
 
 

@@ -10,7 +10,7 @@ TIERS = {
     "paper": {"dataset": "mnist", "methods": ["cae", "vae"], "epochs": 50, "normal_class": ""},
 }
 DEFAULTS = {"tier": "quick", "device": None, "precision": "fp32", "data_root": None, "download": False,
-            "budget_minutes": None, "workers": 1, "scheduler": None} | dict.fromkeys(TIERS["quick"])  # fmt: skip
+            "budget_minutes": None, "workers": 1, "stack": 1, "scheduler": None, **dict.fromkeys(TIERS["quick"])}
 CHOICES = {"dataset": ["digits", "mnist"], "methods": ["cae", "vae"]}
 
 
@@ -47,6 +47,9 @@ def test_values_arrive_as_papermill_passes_them(given, kept):
     ({"epochs": True}, "a whole number"),
     ({"epochs": 0}, "above 0"),
     ({"workers": -1}, "above 0"),
+    ({"stack": 0}, "above 0"),
+    ({"stack": -2}, "above 0"),
+    ({"stack": 1.5}, "a whole number"),
     ({"budget_minutes": "long"}, "a number"),
     ({"precision": "fp16"}, "fp32, bf16"),
     ({"device": "gpu"}, "cpu"),
