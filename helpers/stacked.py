@@ -1,9 +1,9 @@
 """Train many models of one shape at once: their weights lie stacked, and one step is one set of kernels for all.
 
 A small network leaves most of a GPU idle; K of them side by side do not. On a CPU this is a loss, so nothing here is
-on by itself. What `fit_many` computes is what `engine.fit` computes for each model alone, up to rounding: a test holds
-the two together on the CPU. Its speed on a GPU was not measured, for want of one; the command that would is
-`python tests/benchmarks/engine.py --stack 16`.
+on by itself: `sweep(..., stack=16)` asks for it. What `fit_many` computes is what `engine.fit` computes for each model
+alone, up to rounding: a test holds the two together on the CPU. Its speed on a GPU was not measured, for want of one;
+the command that would is `python tests/benchmarks/engine.py --stack 16`.
 
 Possible for methods with one player that moves once a batch and draws no random numbers. Batch normalisation keeps
 the statistics of each model; optimisers, schedules and hooks are each model's own. The precision is fp32: PyTorch's
