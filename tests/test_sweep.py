@@ -321,8 +321,8 @@ def test_a_half_recorded_sweep_goes_on_in_stacks(tmp_path, trained):
     assert how_many(records) == [2, 3, 2, 3, 1, 3]
 
 
-def test_stacks_in_processes_and_killed(tmp_path, undisturbed):
-    child = a_child(tmp_path, stack=2, workers=2)
+def test_stacks_killed_and_resumed_in_processes(tmp_path, undisturbed):
+    child = a_child(tmp_path, stack=2)
     wait_for(tmp_path, 2, child)
     child.send_signal(signal.SIGKILL)
     child.wait()
