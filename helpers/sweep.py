@@ -27,7 +27,7 @@ class Records(list):
 
 
 class OutOfTime(Exception):
-    """Runs whose first epochs show that they would not end within the budget."""
+    """Runs whose first epochs show that they would not end within the budget; its argument: the seconds they need."""
 
 
 def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, stack=1, label="runs"):
@@ -49,7 +49,7 @@ def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, stack
     records = {number: runs.find(config, folder) for number, config in enumerate(configs)}
     missing = [number for number, record in records.items() if record is None]
     pace = defaultdict(list)  # kind of run, and how many at once -> seconds an epoch
-    failed = {}
+    failed, too_long = {}, {}  # numbers -> errors, methods -> minutes of one run
     kinds = [(config["method"], config["data"]) for config in configs]
     lengths = [max(job["epochs"], 1) for job in jobs]  # a method without epochs is still something to do
     groups = _groups(missing, jobs, configs, stack)
@@ -81,6 +81,8 @@ def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, stack
                     pace[kinds[number], size].append(seconds / lengths[number])
                 elif isinstance(outcome, OutOfTime):
                     pace[kinds[number], size].append(math.inf)
+                    if size == 1 and (minutes := outcome.args[0] / 60) > budget_minutes:
+                        too_long[configs[number]["method"]] = minutes
                 elif size == 1:
                     failed[number] = outcome
                 elif not isinstance(outcome, FloatingPointError):
@@ -97,6 +99,9 @@ def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, stack
     if done.left:
         print(f"{len(done)} of {len(jobs)} {label} are recorded; {done.left} did not fit into {budget_minutes:.3g} "
               f"minutes. The same command goes on from here.")  # fmt: skip
+    if too_long:
+        names = ", ".join(f"{method} about {minutes:.1f} minutes" for method, minutes in too_long.items())
+        print(f"A single run takes longer than the whole budget: {names}. Give more minutes or fewer epochs.")
     if failed:
         names = "; ".join(f"{_name(configs[number])}: {error}" for number, error in failed.items())
         raise FloatingPointError(f"{len(failed)} of {len(jobs)} {label} failed, the others are recorded. {names}")
@@ -137,8 +142,9 @@ def _run(group, jobs, folder, allowed, show):
         now = time.monotonic()
         first = first or now
         pace = (now - first) / max(epoch - 1, 1)  # the first epoch warms up
-        if now - begin + pace * (jobs[0]["epochs"] - epoch) > allowed:
-            raise OutOfTime
+        expected = now - begin + pace * (jobs[0]["epochs"] - epoch)
+        if expected > allowed:
+            raise OutOfTime(expected)
         if show:
             show(len(jobs))
 

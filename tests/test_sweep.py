@@ -151,6 +151,7 @@ def test_a_budget_starts_no_run_that_would_not_fit_and_says_what_is_left(tmp_pat
     assert Clocked.now == 120
     said = capsys.readouterr().out
     assert "3 of 6 runs are recorded; 3 did not fit into 2.5 minutes. The same command goes on from here." in said
+    assert "longer than the whole budget" not in said, "each of them fits"
     assert len(sweep(jobs, tmp_path, budget_minutes=2.5)) == 6
     assert "did not fit" not in capsys.readouterr().out
 
@@ -160,7 +161,9 @@ def test_a_first_run_that_proves_too_long_is_given_up_and_others_go_on(tmp_path,
     records = sweep(jobs, tmp_path, budget_minutes=6)
     assert [r["config"]["method"] for r in records] == ["Clocked"] * 6
     assert Clocked.now <= 6 * 60 and records.left == 6
-    assert "6 of 12 runs are recorded; 6 did not fit" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "6 of 12 runs are recorded; 6 did not fit" in said
+    assert "longer than the whole budget: Long about 33.3 minutes. Give more minutes or fewer epochs." in said
 
 
 def test_a_run_of_known_length_is_finished(tmp_path, clock):
