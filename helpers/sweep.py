@@ -7,6 +7,8 @@ A job is what `runs.run` takes. Its task is a function without arguments, so tha
 Every finished run is a record on the disk at once.
 """
 
+import copyreg
+import importlib
 import math
 import multiprocessing
 import time
@@ -18,6 +20,10 @@ import torch
 from tqdm import tqdm
 
 from . import runs
+
+# A notebook's function that says both `torch` and `.classes` takes the module torch.classes along to a worker, and that
+# one has no pickle of its own.
+copyreg.pickle(type(torch.classes), lambda module: (importlib.import_module, ("torch.classes",)))
 
 
 class Records(list):
