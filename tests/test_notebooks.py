@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cloudpickle
 import nbformat
 import papermill
 import pytest
+from chapters import definitions
 
 from tools import book
 
@@ -25,6 +27,15 @@ def test_chapter_runs_at_tier_smoke(chapter, smoke_folder):
     images = [out for cell in code for out in cell.outputs if any("image" in kind for kind in out.get("data", {}))]
     assert len(images) >= 3, "a chapter shows its figures at every tier"
     assert notebook.metadata.papermill.duration < 180, "smoke is meant for 60 s on two free cores"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_workers_can_take_what_a_chapter_defines(chapter):
+    found = vars(definitions(Path(chapter).name)).values()
+    own = [thing for thing in found if str(getattr(thing, "__module__", "")).startswith("chapter ")]
+    assert len(own) > 10
+    for thing in own:
+        cloudpickle.dumps(thing)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
