@@ -10,11 +10,9 @@ import functools
 import hashlib
 import inspect
 import json
-import os
 import platform
 import re
 import subprocess
-import tempfile
 import textwrap
 import time
 import types
@@ -26,6 +24,7 @@ import sklearn
 import torch
 
 from . import engine, stacked
+from .files import whole
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT / "data" / "runs"  # committed: the paper tier
@@ -120,25 +119,10 @@ def find(config, folder):
 
 
 def save(record, folder):
-    """Write a record and return it; the file is whole or absent, whatever happens to the process.
-
-    Two processes may save at once: each writes a file of its own and renames it, which replaces in one step.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = path_of(record["config"], folder)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=1, sort_keys=True, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes private files; a record is for everyone
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write a record and return it; the file is whole or absent, whatever happens to the process."""
+    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    with whole(path_of(record["config"], folder)) as file:
+        file.write(text.encode())
     return record
 
 
