@@ -18,20 +18,22 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import archives, images, industrial, pictures
+from helpers import images
+from helpers.images import archives, decoding, industrial
 
 REAL = Path(os.environ.get("DATA_ROOT", ""))
 needs = {
     name: pytest.mark.skipif(not os.environ.get("DATA_ROOT") or not (REAL / path).exists(),
                              reason=f"DATA_ROOT has no {path}")
-    for name, path in (("mvtec", "MVTecAD/screw.tar"), ("mtd", "MTD"), ("plant", "PlantVillage"))}
+    for name, path in (("mvtec", "MVTecAD/screw.tar"), ("webp", "MVTecAD/transistor.tar"), ("mtd", "MTD"),
+                       ("plant", "PlantVillage"))}
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """A cache of its own for every test; real data alone come from DATA_ROOT."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(images, "cache_folder", lambda: folder)
+    monkeypatch.setattr("helpers.images.cache.cache_folder", lambda: folder)
     monkeypatch.delenv("DATA_ROOT", raising=False)
     return folder
 
@@ -140,23 +142,44 @@ def test_a_missing_mask_is_named(tmp_path):
         load("mvtec:bottle", tmp_path)
 
 
+def counts(found):
+    return Counter((found.classes[y], kind, bool(t))
+                   for y, kind, t in zip(found.y, found.kinds, found.test, strict=True))
+
+
 @needs["mvtec"]
 def test_the_real_bottle_and_screw():
-    found = images.load("mvtec:*", data_root=REAL, size=64)
+    found = images.load("mvtec:bottle,screw", data_root=REAL, size=64)
     assert found.name == "MVTec AD, 2 of 15"
-    kinds = Counter((found.classes[y], kind, bool(t))
-                    for y, kind, t in zip(found.y, found.kinds, found.test, strict=True))
-    assert kinds == {
+    assert counts(found) == {
         ("bottle", "good", False): 209, ("bottle", "good", True): 20, ("bottle", "broken_large", True): 20,
         ("bottle", "broken_small", True): 22, ("bottle", "contamination", True): 21,
         ("screw", "good", False): 320, ("screw", "good", True): 41, ("screw", "manipulated_front", True): 24,
         ("screw", "scratch_head", True): 24, ("screw", "scratch_neck", True): 25,
         ("screw", "thread_side", True): 23, ("screw", "thread_top", True): 23}
-    marked = found.masks.flatten(1).any(1)
-    assert marked.tolist() == [kind != "good" for kind in found.kinds]
+    assert found.masks.flatten(1).any(1).tolist() == [kind != "good" for kind in found.kinds]
     start = time.perf_counter()
-    images.load("mvtec:*", data_root=REAL, size=64)
+    images.load("mvtec:bottle,screw", data_root=REAL, size=64)
     assert time.perf_counter() - start < 2
+
+
+@needs["mvtec"]
+def test_the_digest_of_bottle_and_screw_is_the_recorded_one():
+    assert images.load("mvtec:bottle,screw", data_root=REAL).digest == "27f46f829a297355"
+
+
+@needs["webp"]
+def test_the_real_transistor_and_pill():
+    found = images.load("mvtec:transistor,pill", data_root=REAL, size=64)
+    assert counts(found) == {
+        ("pill", "good", False): 267, ("pill", "good", True): 26, ("pill", "color", True): 25,
+        ("pill", "combined", True): 17, ("pill", "contamination", True): 21, ("pill", "crack", True): 26,
+        ("pill", "faulty_imprint", True): 19, ("pill", "pill_type", True): 9, ("pill", "scratch", True): 24,
+        ("transistor", "good", False): 213, ("transistor", "good", True): 60, ("transistor", "bent_lead", True): 10,
+        ("transistor", "cut_lead", True): 10, ("transistor", "damaged_case", True): 10,
+        ("transistor", "misplaced", True): 10}
+    assert found.masks.flatten(1).any(1).tolist() == [kind != "good" for kind in found.kinds]
+    assert {file.rsplit(".")[-1] for file in found.files} == {"webp"}
 
 
 # -- archives that must not be trusted -----------------------------------------------------------------------------
@@ -188,6 +211,29 @@ def test_links_and_devices_are_refused(tmp_path, kind):
         load("mvtec:bottle", tmp_path)
 
 
+def small(member, name):
+    assert name != "bottle/test/good/000.png", "it was read"
+    return member
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".zip"])
+def test_a_member_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(archives, "LARGEST", 5000)
+    folder = product(tmp_path / "source")
+    path = pack(folder, tmp_path / f"MVTecAD/bottle{suffix}")
+    assert len(load("mvtec:bottle", tmp_path).x) == 9
+    (folder / "license.txt").write_bytes(bytes(6000))  # nothing reads it, so it does no harm
+    pack(folder, path)
+    assert len(load("mvtec:bottle", tmp_path).x) == 9
+    (folder / "test/good/000.png").write_bytes(bytes(6000))
+    pack(folder, path)
+    extract, read = tarfile.TarFile.extractfile, zipfile.ZipFile.read
+    monkeypatch.setattr(tarfile.TarFile, "extractfile", lambda self, member: extract(self, small(member, member.name)))
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda self, member: read(self, small(member, member.filename)))
+    with pytest.raises(ValueError, match=r"member 'bottle/test/good/000.png' has 6,000 bytes, more than 5,000\.$"):
+        load("mvtec:bottle", tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".tar.xz", ".tar.gz", ".zip"])
 def test_a_half_downloaded_archive_is_named(tmp_path, suffix):
     whole = pack(product(tmp_path / "source"), tmp_path / f"MVTecAD/bottle{suffix}").read_bytes()
@@ -212,8 +258,8 @@ def test_a_tar_that_stops_between_two_members_is_named(tmp_path):
 
 def count_decoding(monkeypatch):
     calls = []
-    real = pictures.picture
-    monkeypatch.setattr(pictures, "picture", lambda raw, size: calls.append(1) or real(raw, size))
+    real = decoding.picture
+    monkeypatch.setattr(decoding, "picture", lambda raw, size: calls.append(1) or real(raw, size))
     return calls
 
 
@@ -258,7 +304,8 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from helpers import images
-images.cache_folder = lambda: Path(sys.argv[2])
+from helpers.images import cache
+cache.cache_folder = lambda: Path(sys.argv[2])
 moment = sys.argv[3]
 def kill(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
 if moment == "before it is synced": os.fsync = kill
@@ -277,14 +324,14 @@ print(images.load("mvtec:bottle", data_root=sys.argv[1], size=16).digest)
 @pytest.mark.parametrize("moment", ["in the middle", "before it is synced", "before it has its name"])
 def test_a_process_killed_while_it_writes_the_cache(tmp_path, cache, moment):
     product(tmp_path / "MVTecAD")
-    project = Path(images.__file__).parent.parent
+    project = Path(images.__file__).parents[2]
 
     child = subprocess.run([sys.executable, "-c", KILLED, tmp_path, cache, moment], cwd=project, timeout=120)
     assert child.returncode == -signal.SIGKILL
-    assert list(cache.glob("*.part")) and not list(cache.glob("*.npz"))
+    assert list(cache.glob(".*.part")) and not list(cache.glob("*.npz"))
     found = load("mvtec:bottle", tmp_path)
     assert len(found.x) == 9 and found.masks.any()
-    assert not list(cache.glob("*.part")) and len(list(cache.glob("*.npz"))) == 1
+    assert len(list(cache.glob("*.npz"))) == 1
 
 
 # -- a reader's own folder -----------------------------------------------------------------------------------------
@@ -372,13 +419,13 @@ def turned_photo():
 ], ids=["rgb", "grey", "bilevel", "rgba", "transparent", "grey with alpha", "palette", "animation", "16 bits",
         "16 bits white", "cmyk", "tiff", "bmp", "webp"])
 def test_every_kind_of_picture_becomes_rgb(raw, expected):
-    pixels = pictures.picture(raw, 12)
+    pixels = decoding.picture(raw, 12)
     assert pixels.shape == (3, 12, 12) and pixels.dtype == np.uint8
     assert np.abs(pixels.reshape(3, -1).T.astype(int) - expected).max() <= 3
 
 
 def test_a_photo_taken_with_a_turned_camera_stands_upright():
-    pixels = pictures.picture(turned_photo(), 12).astype(int)
+    pixels = decoding.picture(turned_photo(), 12).astype(int)
     assert pixels[:, :5].min() > 240 and pixels[:, 7:].max() < 15
 
 
@@ -393,26 +440,26 @@ def test_a_photo_taken_with_a_turned_camera_stands_upright():
     (as_bytes(Image.new("I", (20, 20), 70000), "TIFF"), "more than 16 bits"),
 ])
 def test_what_is_no_whole_picture_is_told_in_one_sentence(raw, why):
-    with pytest.raises(pictures.BrokenPicture, match=why) as caught:
-        pictures.picture(raw, 12)
+    with pytest.raises(decoding.BrokenPicture, match=why) as caught:
+        decoding.picture(raw, 12)
     assert "\n" not in str(caught.value)
 
 
 def test_a_picture_of_absurd_size_is_refused(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(pictures.BrokenPicture, match="has more than 1,000 pixels"):
-        pictures.picture(as_bytes(photo((40, 40)), "PNG"), 12)
+    with pytest.raises(decoding.BrokenPicture, match="has more than 1,000 pixels"):
+        decoding.picture(as_bytes(photo((40, 40)), "PNG"), 12)
 
 
 def test_a_mask_is_half_covered_pixels_and_never_vanishes():
     mark = np.zeros((40, 40), np.uint8)
     mark[:20, :25] = 255
-    assert pictures.mask(as_bytes(Image.fromarray(mark), "PNG"), 4).astype(int)[0].tolist() == [
+    assert decoding.mask(as_bytes(Image.fromarray(mark), "PNG"), 4).astype(int)[0].tolist() == [
         [1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     mark[:], mark[33, 7] = 100, 255  # grey below 128 is no defect; one pixel is
-    found = pictures.mask(as_bytes(Image.fromarray(mark), "PNG"), 4)[0]
+    found = decoding.mask(as_bytes(Image.fromarray(mark), "PNG"), 4)[0]
     assert found.sum() == 1 and found[3, 0]
-    assert not pictures.mask(as_bytes(Image.new("L", (40, 40), 127), "PNG"), 4).any()
+    assert not decoding.mask(as_bytes(Image.new("L", (40, 40), 127), "PNG"), 4).any()
 
 
 def messy(tmp_path):

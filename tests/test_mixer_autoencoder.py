@@ -17,7 +17,8 @@ from pytorch_msssim import ms_ssim, ssim
 from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from helpers import engine, metrics, parts, protocols, tables
+from helpers import engine, metrics, protocols, tables
+from helpers.images import parts
 
 ROOT = Path(__file__).resolve().parent.parent
 chapter = definitions("mixer-autoencoder")

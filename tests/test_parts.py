@@ -7,7 +7,7 @@ from PIL import Image
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from helpers import parts
+from helpers.images import parts
 
 
 @pytest.fixture(scope="module")

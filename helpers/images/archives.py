@@ -7,18 +7,17 @@ import tarfile
 import warnings
 import zipfile
 import zlib
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
-from helpers import images, pictures
+from .cache import read_cached, write_cached
 
 VERSION = 1  # of the cache: raise it when the same file would give other pixels
+LARGEST = 256 * 2**20  # bytes of an archive's member; no picture is as large, and one claim must not fill the memory
 
 
 class Decoded(NamedTuple):
@@ -38,16 +37,20 @@ class Decoded(NamedTuple):
 def decoded(path: Path, size: int, label: str, wanted, progress: bool = True) -> Decoded:
     """Decode the files of a folder or archive (.tar, .tar.xz, .tar.gz, .zip), or read them from the cache.
 
-    `wanted(name)` says what a file is: "picture", "mask" or None. `label` names the choice in the cache's file name.
-    The cache is keyed by the archive's SHA-256, or a folder's names, sizes and times, and by `size`. ValueError for
-    a damaged archive or one whose members point outside of it.
+    `wanted(name)` says how a file is decoded: "picture" (squeezed to `size`), "exact" (it has that size), "mask", or
+    None for not at all. `label` names the choice in the cache's file name. The cache is keyed by the archive's SHA-256,
+    or a folder's names, sizes and times, and by `size`. ValueError for an archive that is damaged, has a member above
+    256 MiB, or has members that point outside of it.
     """
-    cached = images.cache_folder() / f"{label}-{fingerprint(path)}-{size}-v{VERSION}.npz"
-    found = _read(cached)
-    if found is None:
-        found = _decode(path, size, wanted, progress)
-        if found.names:
-            _write(cached, found)
+    cached = f"{label}-{fingerprint(path)}-{size}-v{VERSION}"
+    kept = read_cached(cached)
+    if kept:
+        return Decoded(*(kept[field] if field in ("x", "masks") else kept[field].tolist() for field in Decoded._fields))
+    found = _decode(path, size, wanted, progress)
+    if found.names:
+        texts = {field: np.array(value or [""])[:len(value)]  # an empty list alone would be an array of floats
+                 for field, value in found._asdict().items() if isinstance(value, list)}
+        write_cached(cached, x=found.x, masks=found.masks, **texts)
     return found
 
 
@@ -110,6 +113,7 @@ def _tarred(path, wanted, bar):
             _check_inside(path, member.name)
             kind = wanted(member.name) if member.isfile() else None
             if kind:
+                _check_size(path, member.name, member.size)
                 yield member.name, kind, archive.extractfile(member).read()
             bar.update(file.tell() - bar.n)
         # tarfile takes a file that stops between two members for a whole one; a whole one ends in an empty block
@@ -125,6 +129,7 @@ def _zipped(path, wanted, bar):
             _check_inside(path, member.filename)
             kind = None if member.is_dir() else wanted(member.filename)
             if kind:
+                _check_size(path, member.filename, member.file_size)
                 yield member.filename, kind, archive.read(member)
             bar.update(member.compress_size)
 
@@ -135,57 +140,37 @@ def _check_inside(path, name):
         raise ValueError(f"{path} is refused: its member {name!r} points outside of the archive.")
 
 
+def _check_size(path, name, size):
+    if size > LARGEST:
+        raise ValueError(f"{path} is refused: its member {name!r} has {size:,} bytes, more than {LARGEST:,}.")
+
+
 def _decode(path, size, wanted, progress) -> Decoded:
+    from tqdm.auto import tqdm
+
     with tqdm(total=0, desc=f"decoding {path.name}", unit="B", unit_scale=True, disable=not progress) as bar:
         files, results = _files(path, wanted, bar), []
-        with Parallel(n_jobs=-1, prefer="threads") as pool:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             while some := list(islice(files, 128)):  # no more than that of an archive is in memory at once
-                results += pool(delayed(_one)(*file, size) for file in some)
+                results += pool.map(lambda file: _one(*file, size), some)
     results.sort(key=lambda result: result[0])
-    whole = [[(name, pixels) for name, sort, pixels in results if sort == kind] for kind in ("picture", "mask")]
-    (names, x), (mask_names, masks) = (zip(*part, strict=True) if part else ((), ()) for part in whole)
+    good = [result for result in results if result[1] != "broken"]
+    sorts = [[(name, pixels) for name, kind, pixels in good if (kind == "mask") == masks] for masks in (False, True)]
+    (names, x), (mask_names, masks) = (zip(*part, strict=True) if part else ((), ()) for part in sorts)
     return Decoded(
         list(names), np.stack(x) if x else np.zeros((0, 3, size, size), np.uint8),
         list(mask_names), np.stack(masks) if masks else np.zeros((0, 1, size, size), bool),
-        [f"{name} ({why})" for name, sort, why in results if sort == "broken"])
+        [f"{name} ({why})" for name, kind, why in results if kind == "broken"])
 
 
 def _one(name, kind, source, size):
     """Decode one file: (name, kind, pixels), or (name, "broken", why)."""
+    from .decoding import BrokenPicture, exact, mask, picture  # they need Pillow, which reading the cache does not
+
     try:
         raw = source.read_bytes() if isinstance(source, Path) else source
-        return name, kind, getattr(pictures, kind)(raw, size)
-    except pictures.BrokenPicture as error:
+        return name, kind, {"picture": picture, "exact": exact, "mask": mask}[kind](raw, size)
+    except BrokenPicture as error:
         return name, "broken", str(error)
     except OSError as error:
         return name, "broken", f"cannot be read: {error.strerror}"
-
-
-def _read(cached: Path) -> Decoded | None:
-    """What the cache holds, or None; zip's own checksums tell a damaged file."""
-    try:
-        with np.load(cached, allow_pickle=False) as kept:
-            return Decoded(*(kept[field] if field in ("x", "masks") else kept[field].tolist()
-                             for field in Decoded._fields))
-    except Exception:  # missing or unreadable, whatever the reason: decode again
-        return None
-
-
-def _write(cached: Path, found: Decoded) -> None:
-    """Write all or nothing; a folder that cannot be written to only costs the time to decode again."""
-    part = cached.with_suffix(f".{os.getpid()}.part")
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            np.savez(file, **{field: np.array(value, dtype=None if len(value) else "U1")
-                              if isinstance(value, list) else value
-                              for field, value in found._asdict().items()})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, cached)
-    except OSError:
-        with suppress(OSError):
-            part.unlink()
-    for left in cached.parent.glob(f"{cached.stem}.*.part"):  # of a process that was killed here
-        with suppress(OSError):
-            left.unlink()

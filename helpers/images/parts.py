@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from helpers.images import Images
-from helpers.surfaces import (
+from .dataset import Images
+from .surfaces import (
     Surface,
     blob,
     curve,

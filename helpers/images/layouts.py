@@ -1,6 +1,5 @@
 """Where industrial sets are on the disk, and how names of files become categories, kinds, parts and masks."""
 
-import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -8,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from helpers import images
-from helpers.archives import Decoded
-from helpers.images import Images
+from .archives import Decoded
+from .cache import roots
+from .dataset import Images
 
 PACKED = ("", ".tar", ".tar.xz", ".tar.gz", ".tgz", ".zip")  # "": a folder
 MVTEC = re.compile(r"(?:^|/)(?:([^/]+)/)?(train|test|ground_truth)/([^/]+)/([^/]+)$")
@@ -78,17 +77,14 @@ def assemble(name: str, found: list[tuple[Decoded, object]], classes: tuple[str,
 # -- on the disk ---------------------------------------------------------------------------------------------------
 
 
-def roots(data_root) -> list[Path]:
-    """The folders in which sets are looked for: data_root, $DATA_ROOT, the project's cache."""
-    if data_root and not Path(data_root).expanduser().is_dir():
-        raise FileNotFoundError(f"The data_root {data_root} is not a folder.")
-    places = (data_root, os.environ.get("DATA_ROOT"), images.cache_folder())
-    return [Path(root).expanduser() for root in places if root]
-
-
 def find(names, data_root) -> Path | None:
     """The first folder or archive of one of these names (without suffix) below the roots."""
-    paths = (root / (name + suffix) for root in roots(data_root) for name in names for suffix in PACKED)
+    return next((path for root in roots(data_root) if (path := find_in(root, names))), None)
+
+
+def find_in(root: Path, names) -> Path | None:
+    """The first folder or archive of one of these names (without suffix) in one folder."""
+    paths = (root / (name + suffix) for name in names for suffix in PACKED)
     return next((path for path in paths if path.exists()), None)
 
 
@@ -97,10 +93,16 @@ def archives_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("*") if file.name.endswith(PACKED[1:]) and file.is_file())
 
 
-def missing(what: str, data_root, files: str) -> FileNotFoundError:
-    """The error that says where a set was looked for and what to put there."""
+def missing(what: str, data_root, files: str, download: bool = False) -> FileNotFoundError:
+    """The error that says where a set was looked for and how to get it: put `files` there, or `download` it."""
     looked = " or ".join(map(str, roots(data_root)))
-    return FileNotFoundError(f"{what} was not found in {looked}: put {files} there.")
+    how = "load it with download=True, or put" if download else "put"
+    return FileNotFoundError(f"{what} was not found in {looked}: {how} {files} there.")
+
+
+def damaged(path: Path, why: str) -> ValueError:
+    """The error for a file, or a folder of files, that is not what it should be."""
+    return ValueError(f"{path} is damaged, incomplete or half downloaded ({why}); delete it and get it again.")
 
 
 # -- splits that a set does not bring itself -----------------------------------------------------------------------

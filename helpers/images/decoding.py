@@ -24,6 +24,14 @@ def picture(raw: bytes, size: int) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
+def exact(raw: bytes, size: int) -> np.ndarray:
+    """Decode a file's bytes to (3, size, size) uint8, as `picture` does, but refuse one of another size."""
+    image = _opened(raw)
+    if image.size != (size, size):
+        raise BrokenPicture(f"has {image.size[0]} x {image.size[1]} pixels, not {size} x {size}")
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
 def mask(raw: bytes, size: int) -> np.ndarray:
     """Decode a mask file to (1, size, size) bool: True where at least half of the pixel is above 127.
 

@@ -18,10 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helpers import parts
-from helpers.archives import decoded, heeded
-from helpers.images import Images
-from helpers.layouts import (
+from .archives import decoded, heeded
+from .dataset import Images
+from .layouts import (
     archives_in,
     assemble,
     draw_train,
@@ -40,7 +39,7 @@ COIL = re.compile(r"(?:^|/)obj(\d+)__(\d+)\.png$")
 LEAF = re.compile(r"(?:^|/)([^/]+?)___([^/]+)/([^/]*?)(\d*)(_final_masked)?\.[^./]+$")
 
 
-def load(name: str, data_root=None, size: int = 128, broken: str = "stop", progress: bool = True) -> Images:
+def load_industrial(name: str, data_root=None, size: int = 128, broken: str = "stop", progress: bool = True) -> Images:
     """Load a set by a name of the table above: x (N, 3, size, size), y the category, kinds, files.
 
     `broken` says what to do about files that are no picture or a damaged one: "stop" names them in an error,
@@ -97,6 +96,12 @@ def tiles(files) -> np.ndarray:
 
 
 # -- one function a family: what was asked for after the colon -> Images -------------------------------------------
+
+
+def _parts(choice, data_root, size, read):
+    from .parts import make  # it needs SciPy, which reading files does not
+
+    return make(size, seed=seed_in(choice, "parts"))
 
 
 def _mvtec(choice, data_root, size, read):
@@ -256,6 +261,6 @@ def _good(kinds):
 
 
 FAMILIES = {
-    "parts": lambda choice, data_root, size, read: parts.make(size, seed=seed_in(choice, "parts")),
-    "mvtec": _mvtec, "mtd": _mtd, "coil100": _coil, "plantvillage": _plantvillage, "folder": _folder,
+    "parts": _parts, "mvtec": _mvtec, "mtd": _mtd, "coil100": _coil, "plantvillage": _plantvillage,
+    "folder": _folder,
 }
