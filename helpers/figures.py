@@ -39,6 +39,26 @@ def pictures(grid, columns=(), rows=(), captions=None, size=1.4):
     plt.show()
 
 
+def overlay(image, heat, mask=None, ax=None, limits=None):
+    """Draw an anomaly map over its image, with the mask's outline; return the axes.
+
+    image (C, H, W) uint8, one or three channels; heat (H, W) or (1, H, W); mask (H, W) or (1, H, W) bool or None.
+    `limits` (low, high) are the scores that are drawn as nothing and as full colour: give the same to all
+    pictures of a figure. None takes the map's own median and maximum.
+    """
+    image, heat = np.asarray(image), np.asarray(heat, dtype=float).reshape(np.shape(image)[1:])
+    ax = ax or plt.subplots(figsize=(2.4, 2.4))[1]
+    low, high = limits or (np.median(heat), heat.max())
+    strength = np.clip((heat - low) / max(high - low, 1e-12), 0, 1)
+    grey = image.mean(0) / 255
+    ax.imshow(np.repeat(grey[..., None], 3, -1) * 0.8 + 0.1)
+    ax.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * np.sqrt(strength))
+    if mask is not None and np.asarray(mask).any():
+        ax.contour(np.asarray(mask).reshape(heat.shape), levels=[0.5], colors=["#35d0ff"], linewidths=1.2)
+    ax.set_axis_off()
+    return ax
+
+
 def heat_maps(frames, label, vmin=0.5, vmax=1.0, xlabel="", ylabel=""):
     """Draw one heat map a data frame, side by side on one colour scale; `frames` is {title: frame}."""
     n = len(frames)

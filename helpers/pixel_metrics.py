@@ -1,10 +1,9 @@
-"""How well an anomaly map finds the pixels of a defect, and the picture that shows it.
+"""How well an anomaly map finds the pixels of a defect.
 
 A map gives one score a pixel, higher = more anomalous. Pixel AUROC counts pixels, so large defects count most;
 AUPRO counts connected regions, so a scratch weighs as much as a stain.
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
 from scipy import ndimage
 from sklearn.metrics import auc, roc_auc_score
@@ -45,26 +44,6 @@ def aupro(maps, masks, limit: float = 0.3) -> float:
     end = np.searchsorted(fpr, limit)  # the first point at or beyond the limit; the curve is cut there
     at = np.interp(limit, fpr[end - 1:end + 1], pro[end - 1:end + 1])
     return float(auc(np.append(fpr[:end], limit), np.append(pro[:end], at)) / limit)
-
-
-def overlay(image, heat, mask=None, ax=None, limits=None):
-    """Draw an anomaly map over its image, with the mask's outline; return the axes.
-
-    image (C, H, W) uint8, one or three channels; heat (H, W) or (1, H, W); mask (H, W) or (1, H, W) bool or None.
-    `limits` (low, high) are the scores that are drawn as nothing and as full colour: give the same to all
-    pictures of a figure. None takes the map's own median and maximum.
-    """
-    image, heat = np.asarray(image), np.asarray(heat, dtype=float).reshape(np.shape(image)[1:])
-    ax = ax or plt.subplots(figsize=(2.4, 2.4))[1]
-    low, high = limits or (np.median(heat), heat.max())
-    strength = np.clip((heat - low) / max(high - low, 1e-12), 0, 1)
-    grey = image.mean(0) / 255
-    ax.imshow(np.repeat(grey[..., None], 3, -1) * 0.8 + 0.1)
-    ax.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * np.sqrt(strength))
-    if mask is not None and np.asarray(mask).any():
-        ax.contour(np.asarray(mask).reshape(heat.shape), levels=[0.5], colors=["#35d0ff"], linewidths=1.2)
-    ax.set_axis_off()
-    return ax
 
 
 def _regions(masks):
