@@ -13,15 +13,14 @@ from helpers.files import ABANDONED, whole
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITER = """
-import sys
+import sys, time
 from helpers.files import whole
-number = 0
-while True:
+for number in range(10**6):
     with whole(sys.argv[1]) as file:
-        for _ in range(50):
+        for _ in range(50):  # slowly, so that a kill comes in the middle
             file.write(b"%06d\\n" % number)
             file.flush()
-    number += 1
+            time.sleep(0.001)
     print(number, flush=True)
 """
 
@@ -63,6 +62,7 @@ def test_writers_of_one_name_that_are_killed_leave_it_whole(tmp_path):
             writer.stdout.close()
         lines = path.read_text().splitlines()
         assert len(lines) == 50 and len(set(lines)) == 1
+    assert list(tmp_path.glob(".*.part")), "no kill came in the middle"
 
 
 def test_what_killed_writers_left_goes_after_an_hour_and_nothing_else(tmp_path):
