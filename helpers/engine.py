@@ -13,7 +13,7 @@ What it may add, each optional:
     start(data)                         # before the first step
     after_step(batch)                   # after each step
     after_epoch(epoch, data)            # after each epoch, which count from 1
-    finish(data)                        # after the last epoch
+    finish(data)                        # what scoring needs: after the last epoch, and before each look back
 
 The images stay on the device as uint8 and a batch is an index, so no step waits for the host. The weights of
 convolutions lie channels-last in memory, which is faster; a method therefore writes z.reshape, for z.view can fail.
@@ -28,6 +28,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 PRECISIONS = ("fp32", "bf16")
@@ -115,6 +116,21 @@ def flushing_denormals():
         torch.set_flush_denormal(before)  # others, such as hypothesis, count on small numbers
 
 
+@contextmanager
+def undisturbed(method, device):
+    """Give back torch's random states, and the mode of every module of the method, as they were."""
+    modes = [(module, module.training) for module in method.modules()]
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+    for module, training in modes:
+        module.training = training
+
+
+def epochs_to_look_at(epochs, n=8):
+    """Return up to n epochs, a set, from the first to the last of `epochs`, each about as many times the one before."""
+    return set(np.geomspace(1, epochs, n).round().astype(int).tolist()) if epochs > 0 else set()
+
+
 def epoch_batches(n, batch_size, generator):
     """Yield the shuffled index batches of one epoch.
 
@@ -133,14 +149,17 @@ def players_of(method):
 
 
 @flushing_denormals()
-def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp32", progress=None, compiled=False):
+def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp32", progress=None, compiled=False,
+        look_back=None, looks=()):  # fmt: skip
     """Train a method on task.train and return its losses, a float array (epochs, players); 0 where one sat out.
 
     The seed fixes batches and noise: the same seed on the same machine gives the same weights. `precision` is
     "fp32" or "bf16" (autocast). `progress(epoch)` is called after each epoch. `compiled` sends the losses through
     torch.compile: equal up to rounding, and on a GPU a tensor that a loss leaves in an attribute holds until the next
-    loss. Raises FloatingPointError where a loss ends an epoch as NaN or infinite, and ValueError for an unknown
-    precision or an empty training set.
+    loss. After each epoch in `looks` the method is made ready to score and `look_back(epoch, method)` is called; that
+    changes no later number, as long as `finish` and `look_back` set nothing that training reads. Raises
+    FloatingPointError where a loss ends an epoch as NaN or infinite, and ValueError for an unknown precision or an
+    empty training set.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision {precision!r} is unknown; possible are {', '.join(PRECISIONS)}.")
@@ -171,9 +190,16 @@ def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp
         history[epoch - 1] /= torch.tensor(moves, device=device).clamp(min=1)
         check_finite(history[epoch - 1], epoch)
         hook(method, "after_epoch", epoch, data)
+        if look_back and epoch in looks and epoch < epochs:
+            with undisturbed(method, device):
+                hook(method, "finish", data)
+                look_back(epoch, method)
         if progress:
             progress(epoch)
     hook(method, "finish", data)
+    if look_back and epochs in looks:
+        with undisturbed(method, device):
+            look_back(epochs, method)
     return history.cpu().numpy()
 
 

@@ -27,16 +27,19 @@ from .engine import (
     make_optimizer,
     players_of,
     set_rate,
+    undisturbed,
 )
 
 
 @flushing_denormals()
-def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, progress=None):
+def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, progress=None, look_back=None,
+             looks=()):  # fmt: skip
     """Train methods[k] on tasks[k] with seeds[k] (default 0) and return their losses, each (epochs, 1).
 
     The methods are of one class and their tensors of the same shapes; the tasks may have different numbers of images.
     Raises ValueError where the methods cannot be stacked, RuntimeError where a loss draws random numbers or does what
-    vmap cannot, else as `engine.fit`. Hooks that draw random numbers get others than in `engine.fit`.
+    vmap cannot, else as `engine.fit`. After each epoch in `looks` every model is made ready to score, and
+    `look_back(epoch, k)` is called for each. Hooks that draw random numbers get others than in `engine.fit`.
     """
     device, seeds = torch.device(device or default_device()), seeds or [0] * len(methods)
     # Models with more batches come first: those that still train at a step are then a slice from the front.
@@ -63,10 +66,18 @@ def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, pr
         check_finite(history[:, epoch - 1], epoch)
         for m in models:
             hook(m.method, "after_epoch", epoch, m.data)
+        if look_back and epoch in looks and epoch < epochs:
+            for k, m in zip(many, models, strict=True):
+                with undisturbed(m.method, device):
+                    hook(m.method, "finish", m.data)
+                    look_back(epoch, k)
         if progress:
             progress(epoch)
-    for m in models:
+    for k, m in zip(many, models, strict=True):
         hook(m.method, "finish", m.data)
+        if look_back and epochs in looks:
+            with undisturbed(m.method, device):
+                look_back(epochs, k)
     losses = history.cpu().numpy()
     return [losses[many.index(k)] for k in range(len(methods))]
 

@@ -226,6 +226,68 @@ def test_finish_comes_once_after_the_last_epoch():
         assert method.seen == [*range(1, epochs + 1), (50, True)]
 
 
+class Looked(Auto):
+    """Dropout and batch normalisation; what scoring needs is measured by `finish`, with noise and in eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(16))
+        self.calls = []
+
+    def after_epoch(self, epoch, data):
+        self.calls.append(("after_epoch", epoch))
+
+    def finish(self, data):
+        self.calls.append(("finish", len(data)))
+        self.eval()
+        self.mean = data.map(self.encode).mean(0) + torch.rand(16)
+
+    def score(self, x):
+        return (self.encode(x) - self.mean).square().sum(1)
+
+
+@pytest.mark.parametrize("last", [3, 4])
+def test_looking_back_changes_nothing(last):
+    task, blind, seeing, looks = a_task(), made(Looked), made(Looked), []
+    expected = fit(blind, task, epochs=4, batch_size=16, seed=5)
+
+    def look_back(epoch, method):
+        assert method is seeing
+        method.calls.append(("look_back", epoch))
+        method.eval()
+        torch.rand(3)
+        looks.append(score(method, task.test))
+
+    losses = fit(seeing, task, epochs=4, batch_size=16, seed=5, look_back=look_back, looks={1, last})
+    np.testing.assert_array_equal(losses, expected)
+    assert all(torch.equal(p, q) for p, q in zip(seeing.parameters(), blind.parameters(), strict=True))
+    assert torch.equal(seeing.encode[2].running_var, blind.encode[2].running_var)
+    look = {epoch: [("finish", 50), ("look_back", epoch)] * (epoch in (1, last)) for epoch in range(1, 5)}
+    calls = [call for epoch in range(1, 5) for call in [("after_epoch", epoch), *look[epoch]]]
+    assert seeing.calls == (calls if last == 4 else [*calls, ("finish", 50)])
+    assert not np.array_equal(*looks)
+    final = np.array_equal(looks[-1], score(seeing, task.test))
+    assert final == (last == 4), "the last look sees what is scored later"
+
+
+def test_a_look_is_undone_also_in_its_modes():
+    method = made(Looked)
+    method.encode[2].eval()  # frozen, while the rest trains
+    with engine.undisturbed(method, torch.device("cpu")):
+        method.eval()
+        method.encode[2].train()
+        first = torch.rand(3)
+    assert torch.equal(torch.rand(3), first)
+    assert method.training and method.encode[4].training and not method.encode[2].training
+
+
+def test_epochs_to_look_at_grow_by_a_factor():
+    assert engine.epochs_to_look_at(250) == {1, 2, 5, 11, 23, 52, 114, 250}
+    assert engine.epochs_to_look_at(3) == {1, 2, 3}
+    assert engine.epochs_to_look_at(100, 3) == {1, 10, 100}
+    assert engine.epochs_to_look_at(1) == {1} and engine.epochs_to_look_at(0) == set()
+
+
 def test_a_player_leaves_the_others_parameters_alone():
     class OnlyCritic(Game):
         def players(self):

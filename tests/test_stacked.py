@@ -99,6 +99,39 @@ def test_stacked_models_are_the_models_one_by_one(method):
     assert not np.allclose(plain[0], plain[1], rtol=1e-2), "three models that differ"
 
 
+class Watched(Auto):
+    """The mean code that scoring needs is measured by `finish`."""
+
+    def finish(self, data):
+        self.eval()
+        self.mean = data.map(self.encode).mean(0) + 0 * torch.rand(8)
+
+    def score(self, x):
+        return (self.encode(x) - self.mean).square().sum(1)
+
+
+def test_looking_back_changes_nothing_and_sees_what_single_models_see():
+    tasks = [a_task(n) for n in SIZES]
+    blind, seeing, alone = ([made(Watched, s) for s in SEEDS] for _ in range(3))
+    expected, seen, single = fit_many(blind, tasks, 4, 10, SEEDS), {}, {}
+
+    def look_back(epoch, k):
+        seen[k, epoch] = engine.score(seeing[k], tasks[k].test)
+
+    losses = fit_many(seeing, tasks, 4, 10, SEEDS, look_back=look_back, looks={2, 4})
+    np.testing.assert_array_equal(losses, expected)
+    for k, (task, seed) in enumerate(zip(tasks, SEEDS, strict=True)):
+        assert all(map(torch.equal, seeing[k].state_dict().values(), blind[k].state_dict().values()))
+
+        def look(epoch, method, k=k):
+            single[k, epoch] = engine.score(method, tasks[k].test)
+
+        engine.fit(alone[k], task, 4, 10, seed, look_back=look, looks={2, 4})
+    assert seen.keys() == single.keys() == {(k, epoch) for k in range(3) for epoch in (2, 4)}
+    for place, scores in single.items():
+        np.testing.assert_allclose(seen[place], scores, rtol=1e-3)
+
+
 def test_a_stacked_model_is_a_method_like_any_other_afterwards():
     models = [made(Auto, s) for s in SEEDS]
     fit_many(models, [a_task(n) for n in SIZES], 1, 10)
