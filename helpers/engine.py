@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16")
 ADAM = partial(torch.optim.Adam, lr=1e-3)
 
 
@@ -86,6 +86,27 @@ class Data:
 def default_device():
     """Return "cuda" where a GPU is at hand, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def resolve_precision(precision, device=None):
+    """Return what `precision` means on a device, "fp32" or "bf16".
+
+    "auto" is bf16 where the device has instructions for it, and does not only imitate them, else fp32. Raises
+    ValueError for an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is unknown; possible are {', '.join(PRECISIONS)}.")
+    if precision != "auto":
+        return precision
+    return "bf16" if _has_bf16(torch.device(device or default_device())) else "fp32"
+
+
+def _has_bf16(device):
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Private names of torch, which other versions may lack: then the processor counts as one without.
+    asked = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
+    return device.type == "cpu" and any(ask() for ask in asked if ask)
 
 
 def prepare(method, images):
@@ -153,19 +174,18 @@ def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp
         look_back=None, looks=()):  # fmt: skip
     """Train a method on task.train and return its losses, a float array (epochs, players); 0 where one sat out.
 
-    The seed fixes batches and noise: the same seed on the same machine gives the same weights. `precision` is
-    "fp32" or "bf16" (autocast). `progress(epoch)` is called after each epoch. `compiled` sends the losses through
-    torch.compile: equal up to rounding, and on a GPU a tensor that a loss leaves in an attribute holds until the next
-    loss. After each epoch in `looks` the method is made ready to score and `look_back(epoch, method)` is called; that
-    changes no later number, as long as `finish` and `look_back` set nothing that training reads. Raises
-    FloatingPointError where a loss ends an epoch as NaN or infinite, and ValueError for an unknown precision or an
-    empty training set.
+    The seed fixes batches and noise: the same seed on the same machine gives the same weights. `precision` is one of
+    PRECISIONS, as `resolve_precision` reads it; bf16 is autocast. `progress(epoch)` is called after each epoch.
+    `compiled` sends the losses through torch.compile: equal up to rounding, and on a GPU a tensor that a loss leaves
+    in an attribute holds until the next loss. After each epoch in `looks` the method is made ready to score and
+    `look_back(epoch, method)` is called; that changes no later number, as long as `finish` and `look_back` set nothing
+    that training reads. Raises FloatingPointError where a loss ends an epoch as NaN or infinite, and ValueError for an
+    unknown precision or an empty training set.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r} is unknown; possible are {', '.join(PRECISIONS)}.")
+    device = torch.device(device or default_device())
+    precision = resolve_precision(precision, device)
     if len(task.train) == 0:
         raise ValueError("The training set is empty: no image is left to train on.")
-    device = torch.device(device or default_device())
     method.to(device, memory_format=torch.channels_last)
     data = Data(method, task.train, task.train_y, device)
     torch.manual_seed(seed)

@@ -460,6 +460,26 @@ def test_bf16_trains_close_to_fp32():
     np.testing.assert_allclose(rough, exact, rtol=0.02)
 
 
+@pytest.mark.parametrize(("able", "meant"), [((), "fp32"), (("avx512_bf16",), "bf16"), (("amx_tile",), "bf16")])
+def test_auto_is_bf16_where_the_processor_has_it(able, meant, monkeypatch):
+    for name in ("avx512_bf16", "amx_tile"):
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name in able)
+    assert engine.resolve_precision("auto", "cpu") == meant
+    assert [engine.resolve_precision(p, "cpu") for p in ("fp32", "bf16")] == ["fp32", "bf16"]
+    losses = {p: fit(made(Auto), a_task(), 1, batch_size=10, device="cpu", precision=p) for p in engine.PRECISIONS}
+    assert np.array_equal(losses["auto"], losses[meant]) and not np.array_equal(losses["fp32"], losses["bf16"])
+
+
+def test_auto_is_fp32_where_nobody_can_tell_and_asks_the_gpu_for_more_than_an_imitation(monkeypatch):
+    for name in ("avx512_bf16", "amx_tile"):
+        monkeypatch.delattr(torch.cpu, f"_is_{name}_supported", raising=False)
+    assert engine.resolve_precision("auto", "cpu") == engine.resolve_precision("auto", "mps") == "fp32"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert engine.resolve_precision("auto", "cuda") == "fp32"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert engine.resolve_precision("auto", "cuda") == "bf16"
+
+
 def test_a_method_without_players_only_runs_its_hooks():
     class Mean(nn.Module):
         def players(self):
@@ -510,7 +530,7 @@ def test_denormal_numbers_are_back_after_a_fit_also_after_one_that_fails():
 
 def test_bad_input_is_refused_before_anything_happens():
     task, method = a_task(), made(Diary)
-    with pytest.raises(ValueError, match="precision 'fp8' is unknown; possible are fp32, bf16"):
+    with pytest.raises(ValueError, match="precision 'fp8' is unknown; possible are auto, fp32, bf16"):
         fit(method, task, epochs=1, precision="fp8")
     empty = SimpleNamespace(train=task.train[:0], train_y=task.train_y[:0])
     with pytest.raises(ValueError, match="training set is empty"):
