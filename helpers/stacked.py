@@ -5,15 +5,19 @@ on by itself: `sweep(..., stack=16)` asks for it. What `fit_many` computes is wh
 alone, up to rounding: a test holds the two together on the CPU. Its speed on a GPU was not measured, for want of one;
 the command that would is `python tests/benchmarks/engine.py --stack 16`.
 
-Possible for methods with one player that moves once a batch and draws no random numbers. Batch normalisation keeps
-the statistics of each model; optimisers, schedules and hooks are each model's own. The precision is fp32: PyTorch's
-batch normalisation does not mix bf16 with fp32 under vmap. What differs between models must lie in parameters and
-buffers: the first batch of every epoch compares each model's loss with the one that it has on its own.
+Possible for methods with one player that moves once a batch and draws no random numbers. Optimisers, schedules and
+hooks are each model's own, and batch normalisation keeps the statistics of each. In bf16 it takes its input as fp32,
+for PyTorch's does not mix the two under vmap: there a stacked run differs from a single one as bf16 rounds. What
+differs between models must lie in parameters and buffers: the first batch of every epoch compares each model's loss
+with the one that it has on its own.
 """
+
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
 from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils._pytree import tree_map
 
 from .engine import (
@@ -26,14 +30,17 @@ from .engine import (
     hook,
     make_optimizer,
     players_of,
+    resolve_precision,
     set_rate,
     undisturbed,
 )
 
+TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2}  # relative, between a loss in a stack and on its own; TF32 rounds to 1e-3
+
 
 @flushing_denormals()
 def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, progress=None, look_back=None,
-             looks=()):  # fmt: skip
+             looks=(), precision="fp32"):  # fmt: skip
     """Train methods[k] on tasks[k] with seeds[k] (default 0) and return their losses, each (epochs, 1).
 
     The methods are of one class and their tensors of the same shapes; the tasks may have different numbers of images.
@@ -42,11 +49,12 @@ def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, pr
     `look_back(epoch, k)` is called for each. Hooks that draw random numbers get others than in `engine.fit`.
     """
     device, seeds = torch.device(device or default_device()), seeds or [0] * len(methods)
+    precision = resolve_precision(precision, device)
     # Models with more batches come first: those that still train at a step are then a slice from the front.
     many = sorted(range(len(methods)), key=lambda k: -len(tasks[k].train))
     models = [_Model(methods[k].to(device), tasks[k], seeds[k], device) for k in many]
     _check(models, batch_size, epochs)
-    loss = _Loss(models[0])
+    loss, tolerance = _Loss(models[0], device, precision), TOLERANCE[precision]
     history = torch.zeros(len(models), epochs, 1, device=device)
     for epoch in range(1, epochs + 1):
         state = _stack(models)
@@ -57,9 +65,10 @@ def fit_many(methods, tasks, epochs, batch_size=128, seeds=None, device=None, pr
         for step in range(len(batches[0])):
             active = [m for m, own in zip(models, batches, strict=True) if step < len(own)]
             drawn = [m.data.batch(own[step]) for m, own in zip(active, batches, strict=False)]
-            alone = [_own_loss(m, batch) for m, batch in zip(active, drawn, strict=True)] if step == 0 else []
+            alone = [_own_loss(_Loss(m, device, precision), batch)
+                     for m, batch in zip(active, drawn, strict=True) if step == 0]  # fmt: skip
             values = _move(loss, state, active, drawn)
-            if alone and not torch.allclose(values, torch.stack(alone), rtol=1e-3, equal_nan=True):  # TF32 rounds so
+            if alone and not torch.allclose(values, torch.stack(alone), rtol=tolerance, equal_nan=True):
                 raise ValueError("Losses that depend on more than parameters and buffers cannot be stacked.")
             history[:len(active), epoch - 1, 0] += values
         history[:, epoch - 1, 0] /= torch.tensor([len(own) for own in batches], device=device)
@@ -99,22 +108,31 @@ class _Model:
 class _Loss(nn.Module):
     """The loss of the first model as a module, so that its tensors can be replaced by those of any other."""
 
-    def __init__(self, model):
+    def __init__(self, model, device, precision):
         super().__init__()
-        self.method, self.player = model.method, model.player
+        self.method, self.player, self.device, self.precision = model.method, model.player, device, precision
 
     def forward(self, x, y, index):
         before = dict(vars(self.method))
-        loss = self.player.loss(Batch(x, y, index))
+        with _mixed(self.device) if self.precision == "bf16" else nullcontext():
+            loss = self.player.loss(Batch(x, y, index))
         after = dict(vars(self.method))
         vars(self.method).update(before)
         # What the loss left in an attribute for after_step, such as distances, leaves as a result.
         return loss, {name: value for name, value in after.items() if value is not before.get(name)}
 
 
-def _own_loss(m, batch):
+@contextmanager
+def _mixed(device):
+    def as_fp32(module, inputs):
+        return tuple(x.float() for x in inputs) if isinstance(module, nn.modules.batchnorm._BatchNorm) else None
+
+    with torch.autocast(device.type, torch.bfloat16), register_module_forward_pre_hook(as_fp32):
+        yield
+
+
+def _own_loss(loss, batch):
     """Return the loss (scalar) that a model has without the others, and leave its statistics as they are."""
-    loss = _Loss(m)
     buffers = {name: buffer.clone() for name, buffer in loss.named_buffers()}
     return functional_call(loss, buffers, tuple(batch))[0].detach()
 

@@ -99,6 +99,25 @@ def test_stacked_models_are_the_models_one_by_one(method):
     assert not np.allclose(plain[0], plain[1], rtol=1e-2), "three models that differ"
 
 
+@pytest.mark.parametrize("method", [Auto, Ball])
+def test_stacked_models_in_bf16_are_the_models_one_by_one_in_bf16(method):
+    tasks = [a_task(n) for n in SIZES]
+    alone, together, exact = ([made(method, s) for s in SEEDS] for _ in range(3))
+    stacked = fit_many(together, tasks, 4, 10, SEEDS, precision="bf16")
+    fp32 = fit_many(exact, tasks, 4, 10, SEEDS, precision="fp32")
+    for k, (task, seed) in enumerate(zip(tasks, SEEDS, strict=True)):
+        plain = engine.fit(alone[k], task, 4, 10, seed, precision="bf16")
+        assert not np.allclose(stacked[k], fp32[k], rtol=1e-5), "bf16 was not used"
+        np.testing.assert_allclose(stacked[k], plain, rtol=1e-2)
+        np.testing.assert_allclose(engine.score(together[k], task.test), engine.score(alone[k], task.test), rtol=2e-2)
+
+
+def test_a_stack_in_bf16_leaves_batch_normalisation_as_it_was():
+    fit_many([made(Auto, s) for s in SEEDS], [a_task(n) for n in SIZES], 1, 10, precision="bf16")
+    half = nn.BatchNorm2d(4)(torch.rand(2, 4, 3, 3).bfloat16())
+    assert half.dtype == torch.bfloat16
+
+
 class Watched(Auto):
     """The mean code that scoring needs is measured by `finish`."""
 
