@@ -2,6 +2,7 @@
 
     python tests/benchmarks/engine.py                    on the GPU where there is one, else on the CPU
     python tests/benchmarks/engine.py --clock cpu        counts processor time, on a machine that others use too
+    python tests/benchmarks/engine.py --bf16             also in bf16, which a processor without it only imitates
 
 conventional   a Dataset of PIL images, the usual transforms, a DataLoader, `.item()` after every step
 bare           forward, backward, step on prepared images that already lie on the device
@@ -11,6 +12,10 @@ stacked        helpers.stacked.fit_many: several models of one shape at once (--
 
 The loops train the same networks on the same images with the same batches and optimiser. Every repeat runs all of
 them, one after the other, so that what disturbs one disturbs all; a ratio is taken inside a repeat.
+
+Beside each loop stand its GFLOP/s, forward and backward, and their share of what the machine reaches in a convolution
+of that precision, 3x3 from 512 to 512 channels, forward, which takes its turn in every repeat. A plain matrix product
+would be no such limit: on processors from AMD it goes through a library that is not made for them.
 """
 
 import argparse
@@ -24,6 +29,7 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -142,6 +148,34 @@ def loops(kind, task, batch_size, device, options):
     return result
 
 
+def operations(kind, images):
+    """Return the floating-point operations an image of a network's loss, forward and backward, without optimiser."""
+    method = kind()
+    with FlopCounterMode(display=False) as counter:
+        method.loss(engine.Batch(engine.prepare(method, images), None, None)).backward()
+    return counter.get_total_flops() / len(images)
+
+
+def convolutions(device, options):
+    """Return {name: (a function that convolves, 1)} as `loops` does, and the operations of one call."""
+    n, calls = (256, 20) if device.type == "cuda" else (8, 3)
+
+    def convolution(dtype):
+        where = dict(device=device, dtype=dtype)
+        layer = nn.Conv2d(512, 512, 3, padding=1, bias=False, **where).to(memory_format=torch.channels_last)
+        x = torch.rand(n, 512, 16, 16, **where).to(memory_format=torch.channels_last)
+
+        @torch.no_grad()
+        def several():
+            for _ in range(calls):
+                layer(x)
+
+        return several, 1
+
+    names = {"convolution": torch.float32} | ({"convolution, bf16": torch.bfloat16} if options.bf16 else {})
+    return {name: convolution(dtype) for name, dtype in names.items()}, calls * 2 * n * 16 * 16 * 512 * 512 * 9
+
+
 def measure(functions, repeats, clock, device):
     """Return {name: seconds of every repeat}, after two that warm up and compile."""
     seconds = {name: [] for name in functions}
@@ -178,13 +212,20 @@ def main():
         images = torch.randint(0, 256, (n, 1, 28, 28), dtype=torch.uint8)
         task = SimpleNamespace(train=images, train_y=torch.zeros(n, dtype=torch.int64))
         functions = loops(kind, task, batch_size, device, options)
-        seconds = measure(functions, options.repeats, clock, device)
-        print(f"\n{name}: {n} images of 28x28 an epoch, batches of {batch_size}")
-        print(f"{'':21}{'images/s':>24}{'x conventional':>24}{'x bare':>24}{'x engine':>24}")
-        for loop, values in seconds.items():
-            rate = n * functions[loop][1] / values
+        limits, work = convolutions(device, options)
+        seconds = measure(functions | limits, options.repeats, clock, device)
+        limit = {name: work / seconds[name] / 1e9 for name in limits}  # GFLOP/s
+        each = operations(kind, images[:4]) / 1e9
+        print(f"\n{name}: {n} images of 28x28 an epoch, batches of {batch_size}, {1e3 * each:.1f} MFLOP an image")
+        print("; ".join(f"{name} {spread(values, 0)} GFLOP/s" for name, values in limit.items()))
+        columns = "images/s", "x conventional", "x bare", "x engine", "GFLOP/s", "% of convolution"
+        print(f"{'':21}" + "".join(f"{column:>24}" for column in columns))
+        for loop, (_, models) in functions.items():
+            rate = n * models / seconds[loop]
             ratios = [rate * seconds[other] / n for other in ("conventional", "bare", "engine")]
-            print(f"{loop:21}{spread(rate, 0):>24}" + "".join(f"{spread(ratio, 2):>24}" for ratio in ratios))
+            share = 100 * rate * each / limit["convolution, bf16" if "bf16" in loop else "convolution"]
+            cells = [spread(rate, 0), *(spread(ratio, 2) for ratio in ratios), spread(rate * each, 1), spread(share, 0)]
+            print(f"{loop:21}" + "".join(f"{cell:>24}" for cell in cells))
 
 
 def spread(values, digits):
