@@ -12,9 +12,14 @@ TOLERANCE = 0.01  # a difference of one point is called reproduced, also without
 
 
 def paper(name):
-    """Return the printed numbers of one table, e.g. "schneider-table-5": columns row, column, value, sd, note."""
-    return pd.read_csv(PAPER / f"{name}.csv", dtype={"row": str, "column": str, "note": str}, keep_default_na=False,
-                       na_values={"value": "", "sd": ""})  # fmt: skip
+    """Return the printed numbers of one table, e.g. "schneider-table-5": columns row, column, value, sd, note.
+
+    Row and column are the table's own labels. `sd` is NaN where none is printed.
+    """
+    table = pd.read_csv(PAPER / f"{name}.csv", dtype={"printed": str, "note": str}, keep_default_na=False,
+                        na_values={"value": "", "sd": ""})  # fmt: skip
+    labels = table["printed"].str.split(" | ", regex=False, expand=True).set_axis(["row", "column"], axis=1)
+    return pd.concat([labels, table[["value", "sd", "note"]]], axis=1)
 
 
 def compare(printed, recorded, here=None, tolerance=TOLERANCE):
