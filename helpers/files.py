@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever happens to the process that writes them."""
+"""Files that are whole or not there, whatever happens to their writer; and only our own replaced."""
 
 import os
 import tempfile
@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+MANIFEST = "written-by-this-book.txt"  # in a reader's folder: the names of the files that are ours
 ABANDONED = 3600  # seconds after which a temporary file belongs to a writer that was killed
 
 
@@ -32,6 +33,41 @@ def whole(path):
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def check_output(folder, names):
+    """Raise OSError where files of these names cannot be written to a folder, or would replace somebody else's.
+
+    Writes nothing itself; the folder need not exist yet.
+    """
+    folder = Path(folder)
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"Nothing can be written to {folder}: {there} is not a folder that you may write to.")
+    ours = _ours(folder)
+    foreign = [name for name in names if (folder / name).exists() and name not in ours]
+    if foreign:
+        raise FileExistsError(f"{folder / foreign[0]} was not written by this book: name another folder for output.")
+
+
+def renew(folder, names):
+    """Make a folder ready for files of these names: delete the files of the last call, and note the new names.
+
+    A file that no call has named is never touched. Errors as in `check_output`.
+    """
+    folder = Path(folder)
+    check_output(folder, names)
+    for name in _ours(folder):
+        (folder / name).unlink(missing_ok=True)
+    with whole(folder / MANIFEST) as file:  # before the files: one that is killed now still knows its own
+        file.write("".join(f"{name}\n" for name in names).encode())
+
+
+def _ours(folder):
+    """The files that the manifest of a folder names, without what would lead out of the folder."""
+    manifest = folder / MANIFEST
+    names = manifest.read_text(encoding="utf-8").splitlines() if manifest.exists() else []
+    return [name for name in names if Path(name).name == name and (folder / name).is_file()]
 
 
 def _clear(folder):

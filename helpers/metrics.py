@@ -4,6 +4,8 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics as sk
 
+from . import engine
+
 
 def auroc(anomalous, scores):
     """Return the area under the ROC curve in [0, 1]; anomalous is bool (N,), scores (N,)."""
@@ -42,18 +44,43 @@ def oracle_f1(anomalous, scores):
     return float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
 
 
-def pairwise(task, scores):
-    """Return {class name: {"auroc", "aupr"}}: the normal test images against one anomalous class at a time.
+def balanced_f1(specificity, recall):
+    """Return the F1 in [0, 1] of a detector with these rates if there were as many normal as anomalous images.
 
-    Schneider et al., Tables 5 and 6. The two parts are of similar size, so chance is about 0.5 for both numbers.
+    Flagging everything gives 2/3.
     """
-    anomalous, y, scores = task.anomalous.numpy(), task.test_y.numpy(), np.asarray(scores)
-    result = {}
-    for c in np.unique(y[anomalous]):
-        pair = ~anomalous | (y == c)
-        result[task.classes[c]] = {"auroc": auroc(anomalous[pair], scores[pair]),
-                                   "aupr": aupr(anomalous[pair], scores[pair])}
-    return result
+    return 2 * recall / (recall + 1 - specificity + 1)
+
+
+def f1_of_everything(anomalous, normal):
+    """Return the F1 in [0, 1] of flagging every one of so many anomalous and normal images: its recall is 1."""
+    return 2 * anomalous / (2 * anomalous + normal)
+
+
+def areas(anomalous, scores):
+    """Return {"auroc", "aupr"}, the areas under the ROC and the precision-recall curve (average precision)."""
+    return {"auroc": auroc(anomalous, scores), "aupr": aupr(anomalous, scores)}
+
+
+def of_every_score(method, task, numbers=areas):
+    """Return a line of numbers for a method's own score, then one for each of its scores, with its name as "score".
+
+    `numbers(anomalous, scores)` gives the numbers of one score as a dictionary.
+    """
+    anomalous = task.anomalous.numpy()
+    named = engine.scores(method, task.test)
+    own = [numbers(anomalous, engine.score(method, task.test))]
+    return own + [{"score": name, **numbers(anomalous, values)} for name, values in named.items()]
+
+
+def of_every_class(method, task, numbers=areas):
+    """Return a line for each anomalous class, with its name as "anomalous_class": the normal test images against it.
+
+    Schneider et al., Tables 5 and 6. The two parts are of similar size, so chance is about 0.5 for both areas.
+    """
+    anomalous, y, scores = task.anomalous.numpy(), task.test_y.numpy(), engine.score(method, task.test)
+    pairs = {task.classes[c]: ~anomalous | (y == c) for c in np.unique(y[anomalous])}
+    return [{"anomalous_class": c, **numbers(anomalous[pair], scores[pair])} for c, pair in pairs.items()]
 
 
 def summary(values):

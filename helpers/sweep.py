@@ -1,10 +1,10 @@
 """A grid of runs: skips what is recorded, shows one progress bar, keeps to a time budget, goes on after a kill.
 
-    jobs = [dict(method="CAE", build=CAE, task=partial(task, c), evaluate=..., epochs=20, ...) for c in range(10)]
-    records = sweep(jobs, folder, budget_minutes=10)
+    jobs = [Job("CAE", CAE, partial(task, c), {"width": 64}, epochs=20) for c in range(10)]
+    records = sweep(jobs, folder, tier="paper", budget_minutes=10)
 
-A job is what `runs.run` takes. Its task is a function without arguments, so that only running jobs hold images.
-Every finished run is a record on the disk at once.
+A job's task is a function without arguments, so that only running jobs hold images. Every finished run is a record on
+the disk at once.
 """
 
 import copyreg
@@ -13,12 +13,14 @@ import math
 import multiprocessing
 import time
 from collections import defaultdict
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
 
 import joblib
 import torch
-from tqdm import tqdm
 
+from . import records as store
 from . import runs
 
 # A notebook's function that says both `torch` and `.classes` takes the module torch.classes along to a worker, and that
@@ -27,45 +29,49 @@ copyreg.pickle(type(torch.classes), lambda module: (importlib.import_module, ("t
 
 
 class Records(list):
-    """The records of a sweep, in the order of its jobs; `left` counts the jobs that found no time."""
+    """The records of a sweep, in the order of its jobs; `left` lists the jobs that found no time."""
 
-    left = 0
+    left = ()
 
 
 class OutOfTime(Exception):
-    """Runs whose first epochs show that they would not end within the budget; its argument: the seconds they need."""
+    """Runs whose epochs show that they would not end within the budget; its argument: the seconds they need."""
 
 
-def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, stack=1, label="runs"):
+def sweep(jobs, folder, *, tier="quick", device=None, precision="fp32", budget_minutes=None, workers=1, scheduler=None,
+          stack=1, label="runs"):
     """Return the records of all jobs, running those that `folder` does not hold yet.
 
-    `workers` processes run side by side, one thread each; 1 means this process. `scheduler` is the address of a Dask
-    cluster, "tcp://host:port", whose workers see the same `folder`. Up to `stack` runs that differ in nothing but
-    protocol and seed train as one set of kernels in each process, for a GPU; what cannot is trained one by one.
+    `folder` is one for all jobs, or a list with one for each. `workers` processes run side by side, one thread each; 1
+    means this process. `scheduler` is the address of a Dask cluster, "tcp://host:port", whose workers see the same
+    `folder`. Up to `stack` runs that differ in nothing but protocol and seed train as one set of kernels in each
+    process, for a GPU; what cannot is trained one by one.
 
     With `budget_minutes` no run starts whose expected end lies beyond the budget, judged by the slowest run of the
-    same method on the same data in this sweep. The first of its kind starts while time is left, and is given up as
-    soon as its own epochs show that it would end too late. Stacked runs that do not fit are tried one by one.
+    same method on the same data in this sweep. The first of its kind starts while time is left, and is given up when
+    a tenth of its epochs show that it would end too late, or two epochs that it would take three times as long.
+    Stacked runs that do not fit are tried one by one.
 
     A loss that is not finite stops only its own run; the FloatingPointError that names the run comes after the
     others have ended. Any other error, Ctrl-C included, stops the sweep at once, and what has ended is recorded.
     """
     end = math.inf if budget_minutes is None else time.monotonic() + 60 * budget_minutes
-    configs = [runs.configured(job, job["task"]())[1] for job in jobs]
-    records = {number: runs.find(config, folder) for number, config in enumerate(configs)}
-    missing = [number for number, record in records.items() if record is None]
+    folders = folder if isinstance(folder, list) else [folder] * len(jobs)
+    configs = [runs.configuration(job, job.task(), device, precision) for job in jobs]
+    found = {number: store.find(config, folders[number]) for number, config in enumerate(configs)}
+    missing = [number for number, record in found.items() if record is None]
     pace = defaultdict(list)  # kind of run, and how many at once -> seconds an epoch
     failed, too_long = {}, {}  # numbers -> errors, methods -> minutes of one run
     kinds = [(config["method"], config["data"]) for config in configs]
-    lengths = [max(job["epochs"], 1) for job in jobs]  # a method without epochs is still something to do
-    groups = _groups(missing, jobs, configs, stack)
+    lengths = [max(job.epochs, 1) for job in jobs]  # a method without epochs is still something to do
+    groups = _groups(missing, configs, folders, stack)
     alone, unstackable, ended = [], set(), 0
 
     with ExitStack() as opened:
-        bar = opened.enter_context(tqdm(total=sum(lengths[number] for number in missing), unit=" epochs",
-                                        desc=label, smoothing=0.1, mininterval=2, disable=not missing))  # fmt: skip
+        bar = opened.enter_context(_bar(sum(lengths[number] for number in missing), label))
         show = bar.update if workers == 1 and not scheduler else None
         parallel = _parallel(workers, scheduler, opened)
+        options = dict(tier=tier, device=device, precision=precision)
 
         def in_time(groups):
             for group in groups:
@@ -76,14 +82,14 @@ def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, stack
                 if size > 1 and (late or kinds[number] in unstackable):
                     alone.extend(group)
                 elif not late:  # a worker cannot read a notebook's cells, so it is told their digest
-                    named = [jobs[number] | {"code": configs[number]["code"]} for number in group]
-                    yield joblib.delayed(_run)(group, named, folder, math.inf if seen else left, show)
+                    named = [replace(jobs[number], code=configs[number]["code"]) for number in group]
+                    yield joblib.delayed(_run)(group, named, folders[number], options, math.inf if seen else left, show)
 
         while groups:
             for group, outcome, seconds in parallel(in_time(groups)):
                 number, size = group[0], len(group)
                 if isinstance(outcome, list):
-                    records.update(zip(group, outcome, strict=True))
+                    found.update(zip(group, outcome, strict=True))
                     pace[kinds[number], size].append(seconds / lengths[number])
                 elif isinstance(outcome, OutOfTime):
                     pace[kinds[number], size].append(math.inf)
@@ -100,27 +106,39 @@ def sweep(jobs, folder, *, budget_minutes=None, workers=1, scheduler=None, stack
                 bar.update(ended - bar.n)
             groups, alone = [[number] for number in alone], []
 
-    done = Records(record for record in records.values() if record is not None)
-    done.left = len(jobs) - len(done) - len(failed)
-    if done.left:
-        print(f"{len(done)} of {len(jobs)} {label} are recorded; {done.left} did not fit into {budget_minutes:.3g} "
-              f"minutes. The same command goes on from here.")  # fmt: skip
-    if too_long:
-        names = ", ".join(f"{method} about {minutes:.1f} minutes" for method, minutes in too_long.items())
-        print(f"A single run takes longer than the whole budget: {names}. Give more minutes or fewer epochs.")
+    done = Records(record for record in found.values() if record is not None)
+    done.left = [jobs[number] for number, record in found.items() if record is None and number not in failed]
+    _say(done, len(jobs), label, budget_minutes, too_long)
     if failed:
         names = "; ".join(f"{_name(configs[number])}: {error}" for number, error in failed.items())
         raise FloatingPointError(f"{len(failed)} of {len(jobs)} {label} failed, the others are recorded. {names}")
     return done
 
 
-def _groups(numbers, jobs, configs, size):
+def _say(done, number, label, budget_minutes, too_long):
+    """Say what found no time."""
+    if done.left:
+        print(f"{len(done)} of {number} {label} are recorded; {len(done.left)} did not fit into {budget_minutes:.3g} "
+              f"minutes. The same command goes on from here.")  # fmt: skip
+    if too_long:
+        names = ", ".join(f"{method} about {minutes:.1f} minutes" for method, minutes in too_long.items())
+        print(f"A single run takes longer than the whole budget: {names}. Give more minutes or fewer epochs.")
+
+
+def _bar(total, label):
+    try:
+        from tqdm.auto import tqdm  # a widget in JupyterLab
+    except ImportError:  # a bare machine records without a bar
+        return nullcontext(SimpleNamespace(n=0, update=lambda epochs: None))
+    return tqdm(total=total, unit=" epochs", desc=label, smoothing=0.1, mininterval=2, disable=not total)
+
+
+def _groups(numbers, configs, folders, size):
     """Split runs into lists of up to `size` that may train at once."""
     alike = defaultdict(list)
     for number in numbers:
-        config = configs[number]
-        stackable = size > 1 and config["epochs"] and config["precision"] == "fp32"
-        alike[runs.kind(jobs[number], config) if stackable else number].append(number)
+        stackable = size > 1 and configs[number]["epochs"]
+        alike[(runs.kind(configs[number]), folders[number]) if stackable else number].append(number)
     return [group[at:at + size] for group in alike.values() for at in range(0, len(group), size)]
 
 
@@ -136,27 +154,28 @@ def _parallel(workers, scheduler, opened):
     return joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
 
 
-def _run(group, jobs, folder, allowed, show):
+def _run(group, jobs, folder, options, allowed, show):
     """Return the group, its records or the error that these runs may end with, and the seconds that it took."""
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)  # one of several workers: threads of one would slow down the others
     begin = time.monotonic()
-    first = None
+    first, epochs = None, jobs[0].epochs
 
     def watch(epoch):
         nonlocal first
         now = time.monotonic()
         first = first or now
         pace = (now - first) / max(epoch - 1, 1)  # the first epoch warms up
-        expected = now - begin + pace * (jobs[0]["epochs"] - epoch)
-        if expected > allowed:
+        expected = now - begin + pace * (epochs - epoch)
+        # The first epochs may run at half the later pace, so only what is hopeless is given up on their word.
+        if expected > allowed and (epoch >= epochs / 10 or expected > 3 * allowed) and epoch > 1:
             raise OutOfTime(expected)
         if show:
             show(len(jobs))
 
     cannot_stack = (ValueError, RuntimeError) if len(jobs) > 1 else ()
     try:
-        outcome = runs.run_many(jobs, folder, watch)
+        outcome = runs.run_many(jobs, folder, progress=watch, **options)
     except (FloatingPointError, OutOfTime, *cannot_stack) as error:
         outcome = error.with_traceback(None)  # which would keep the images and weights of this group
     return group, outcome, time.monotonic() - begin

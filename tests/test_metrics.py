@@ -51,13 +51,31 @@ def test_oracle_f1_is_the_best_of_all_thresholds(items):
     assert metrics.oracle_f1(truth, scores) == pytest.approx(best)
 
 
+FIVE = np.array([0.2, 0.5, 0.9, 0.4, 0.1])
+TASK = SimpleNamespace(test=torch.arange(5, dtype=torch.uint8)[:, None, None, None], classes=("a", "b", "c"),
+                       test_y=torch.tensor([0, 0, 1, 1, 2]), anomalous=torch.tensor([False, False, True, True, True]))
+
+
+class Given(torch.nn.Module):
+    """Gives image k, all of whose pixels are k, the k-th of FIVE."""
+
+    def score(self, x):
+        return torch.from_numpy(FIVE)[(255 * x[:, 0, 0, 0]).round().long()]
+
+    def scores(self, x):
+        return {"turned": -self.score(x)}
+
+
 def test_pairwise_takes_one_anomalous_class_at_a_time():
-    task = SimpleNamespace(anomalous=torch.tensor([False, False, True, True, True]), classes=("a", "b", "c"),
-                           test_y=torch.tensor([0, 0, 1, 1, 2]))
-    result = metrics.pairwise(task, [0.2, 0.5, 0.9, 0.4, 0.1])
-    assert set(result) == {"b", "c"}
-    assert result["b"]["auroc"] == 0.75
-    assert result["c"]["auroc"] == 0.0
+    lines = metrics.of_every_class(Given(), TASK)
+    assert [(line["anomalous_class"], line["auroc"]) for line in lines] == [("b", 0.75), ("c", 0.0)]
+
+
+def test_every_score_has_a_line_and_the_methods_own_comes_first():
+    own, twice = metrics.of_every_score(Given(), TASK)
+    assert own == metrics.areas(TASK.anomalous, FIVE) and "score" not in own
+    assert twice == {"score": "turned", **metrics.areas(TASK.anomalous, -FIVE)}
+    assert metrics.of_every_score(Given(), TASK, lambda truth, scores: {"n": len(scores)})[0] == {"n": 5}
 
 
 def test_summary_gives_students_interval():

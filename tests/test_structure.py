@@ -18,6 +18,7 @@ ORDER = [
     "records digest runs sweep",
     "results",
     "tables figures claims notebook",
+    "chapter",  # opens notebooks, for tests and for recording
 ]
 HEIGHT = {room: height for height, rooms in enumerate(ORDER) for room in rooms.split()}
 

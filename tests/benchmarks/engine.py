@@ -34,7 +34,7 @@ from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from helpers import engine, runs, stacked
+from helpers import engine, records, stacked
 from helpers.baselines.cae import CAE
 from helpers.baselines.deep_svdd import contrast, mnist_lenet
 
@@ -204,7 +204,7 @@ def main():
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)  # for all loops alike
     clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
-    print(f"{runs.device_name(device)}, {options.threads} threads, torch {torch.__version__}, {options.clock} time, "
+    print(f"{records.device_name(device)}, {options.threads} threads, torch {torch.__version__}, {options.clock} time, "
           f"median (lowest to highest) of {options.repeats} repeats")  # fmt: skip
     for name, (kind, batch_size, batches) in CASES.items():
         torch.manual_seed(0)

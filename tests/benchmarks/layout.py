@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chapters import definitions
 
-from helpers import runs
+from helpers import records
 from helpers.baselines.deep_svdd import mnist_lenet
 from helpers.nets import decoder32, encoder32
 
@@ -63,7 +63,7 @@ def main():
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
-    print(f"{runs.device_name('cpu')}, {options.threads} threads, torch {torch.__version__}, {options.clock} time, "
+    print(f"{records.device_name('cpu')}, {options.threads} threads, torch {torch.__version__}, {options.clock} time, "
           f"median ms a step of {options.repeats} repeats")  # fmt: skip
     print(f"{'':28}" + "".join(f"{name:>28}" for name in VARIANTS))
     for name, parts, shape in networks():
