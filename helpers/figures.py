@@ -1,9 +1,14 @@
 """Figures that more than one chapter draws, in one style: white ground, so that they read on light and dark pages."""
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+import torch
 from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+from . import engine
 
 
 def use_style():
@@ -39,6 +44,17 @@ def pictures(grid, columns=(), rows=(), captions=None, size=1.4):
     plt.show()
 
 
+def redrawings(methods, examples, caption="error {:.4f}", size=1.5):
+    """Draw a column an example: the image, and below it what each method makes of it, with its score as the caption.
+
+    `methods` maps names to trained methods, whose call redraws a batch, `examples` titles to images (C, H, W) uint8.
+    """
+    u8 = torch.stack(list(examples.values()))
+    redrawn = [engine.each_image(method, u8, method) for method in methods.values()]
+    captions = [[caption.format(score) for score in engine.score(method, u8)] for method in methods.values()]
+    pictures([u8 / 255, *redrawn], examples, ["input", *methods], [[""] * len(u8), *captions], size)
+
+
 def overlay(image, heat, mask=None, ax=None, limits=None):
     """Draw an anomaly map over its image, with the mask's outline; return the axes.
 
@@ -60,7 +76,9 @@ def overlay(image, heat, mask=None, ax=None, limits=None):
 
 
 def heat_maps(frames, label, vmin=0.5, vmax=1.0, xlabel="", ylabel=""):
-    """Draw one heat map a data frame, side by side on one colour scale; `frames` is {title: frame}."""
+    """Draw one heat map a data frame, {title: frame}, one above the other on one colour scale; nothing for none."""
+    if not frames:
+        return
     n = len(frames)
     rows, columns = next(iter(frames.values())).shape
     figure, axes = plt.subplots(n, 1, squeeze=False, layout="constrained",
@@ -76,15 +94,36 @@ def heat_maps(frames, label, vmin=0.5, vmax=1.0, xlabel="", ylabel=""):
 
 def flow(rows, width=8.5):
     """Draw chains of boxes joined by arrows: rows of (name, list of box texts); text in (…, colour) pairs is tinted."""
-    figure, axes = plt.subplots(len(rows), 1, figsize=(width, 0.95 * len(rows)), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(len(rows), 1, figsize=(width, 0.6 * len(rows)), squeeze=False, layout="constrained")
+    arrow = {"arrowstyle": "->", "color": "#5c6570", "shrinkA": 3, "shrinkB": 3}
     for ax, (name, boxes) in zip(axes.flat, rows, strict=True):
-        ax.set(xlim=(-1.1, len(boxes)), ylim=(0, 1))
+        ax.set(xlim=(-0.9, len(boxes) - 0.5), ylim=(0, 1))
         ax.axis("off")
-        ax.text(-1.05, 0.5, name, va="center", weight="bold")
+        ax.text(-0.9, 0.5, name, va="center", weight="bold")
+        drawn = []
         for k, box in enumerate(boxes):
             text, colour = box if isinstance(box, tuple) else (box, "#eef2f7")
-            ax.text(k + 0.4, 0.5, text, ha="center", va="center", fontsize=9,
-                    bbox={"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "#5c6570"})  # fmt: skip
-            if k:
-                ax.annotate("", (k + 0.06, 0.5), (k - 0.24, 0.5), arrowprops={"arrowstyle": "->", "color": "#5c6570"})
+            frame = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "#5c6570"}
+            drawn.append(ax.text(k, 0.5, text, ha="center", va="center", fontsize=9, bbox=frame))
+        figure.draw_without_rendering()  # only now the boxes have their sizes, between which the arrows go
+        for k, (left, right) in enumerate(pairwise(drawn)):
+            ends = {"patchA": left.get_bbox_patch(), "patchB": right.get_bbox_patch()}
+            ax.annotate("", (k + 1, 0.5), (k, 0.5), arrowprops=arrow | ends)
+    plt.show()
+
+
+def side_by_side(draw, frames, missing="not run", **options):
+    """Draw `frames`, {title: frame}, beside each other by draw(ax, frame); an empty frame says `missing` instead.
+
+    `options` are those of plt.subplots.
+    """
+    figure, axes = plt.subplots(1, len(frames), squeeze=False, layout="constrained",
+                                **({"figsize": (5 * len(frames), 3.6)} | options))  # fmt: skip
+    for ax, (title, frame) in zip(axes.flat, frames.items()):
+        ax.set_title(title, fontsize=11)
+        if len(frame):
+            draw(ax, frame)
+        else:
+            ax.set_axis_off()
+            ax.text(0.5, 0.5, missing, ha="center", va="center", fontsize=8, wrap=True, transform=ax.transAxes)
     plt.show()

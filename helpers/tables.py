@@ -1,116 +1,106 @@
-"""Paper value | recorded value | difference | verdict | this run."""
+"""The cells of a results table as HTML: a block a row, with paper, recorded, difference and this run."""
 
 import html
 
 import pandas as pd
+from IPython.display import HTML
 
-from . import metrics, runs
+MARKS = {"reproduced": "✓", "higher": "▲", "lower": "▼", "not run": "–", "other data": "≠", "one seed": "①"}
+NAMES = {"auroc": "AUROC", "aupr": "AUPR", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out", "aupro": "AUPRO", "f1": "F1",
+         "oracle_f1": "oracle F1", "balanced_f1": "balanced F1", "balanced_accuracy": "balanced accuracy",
+         "auroc_within": "AUROC within a category", "mean": "mean"}  # fmt: skip
+LINES = ("paper", "recorded", "difference", "this_run")
 
-PAPER = runs.ROOT / "data" / "paper"
-MARKS = {"reproduced": "✓", "higher": "▲", "lower": "▼", "not run": "–"}
-TOLERANCE = 0.01  # a difference of one point is called reproduced, also without seeds to tell the spread
 
+def show(cells, caption, digits=None, corner="", not_run=None):
+    """Return the HTML of a table that `results.table` made, a block a row: paper, recorded, difference, this run.
 
-def paper(name):
-    """Return the printed numbers of one table, e.g. "schneider-table-5": columns row, column, value, sd, note.
-
-    Row and column are the table's own labels. `sd` is NaN where none is printed.
+    Lines without a number are left out. `digits` are decimals, by default 1 for per cent and 3 else. `not_run` is the
+    command that would run what is missing; the caption names it where a cell is not run.
     """
-    table = pd.read_csv(PAPER / f"{name}.csv", dtype={"printed": str, "note": str}, keep_default_na=False,
-                        na_values={"value": "", "sd": ""})  # fmt: skip
-    labels = table["printed"].str.split(" | ", regex=False, expand=True).set_axis(["row", "column"], axis=1)
-    return pd.concat([labels, table[["value", "sd", "note"]]], axis=1)
+    rows, columns = cells.columns[:2]
+    digits = digits if digits is not None else (1 if (cells.unit == "%").any() else 3)
+    order = list(cells[columns].unique())
+    head = "".join(f"<th scope='col'>{_name(c)}</th>" for c in order)
+    groups = cells.set_index(columns).groupby(rows, sort=False)
+    body = "".join(_block(name, group, order, digits) for name, group in groups)
+    caption = f"{caption} {_legend(cells, not_run)}"
+    return HTML(f"<div class='results-scroll' tabindex='0'><table class='results'><caption>{caption}</caption>"
+                f"<thead><tr><th>{html.escape(corner or _name(rows))}</th><th></th>{head}</tr></thead>"
+                f"<tbody>{body}</tbody></table></div>")  # fmt: skip
 
 
-def compare(printed, recorded, here=None, tolerance=TOLERANCE):
-    """Return one tidy frame with a line for every cell that the paper, the records or this run have.
-
-    `printed` has columns row, column, value. `recorded` and `here` have row, column, value and one line a run.
-    Columns of the result: row, column, paper, recorded (mean), sd, n, difference (recorded - paper), verdict, here.
-    The verdict is "reproduced" where the difference is at most `tolerance` or two standard deviations of the
-    recorded runs, else "higher" or "lower"; "not run" without a record; "" where the paper has no number.
-    """
-    names = ["row", "column"]
-    cells = printed[[*names, "value"]].rename(columns={"value": "paper"})
-    stats = _summary(recorded).rename(columns={"mean": "recorded"})
-    this = _summary(here)[[*names, "mean"]].rename(columns={"mean": "here"})
-    table = cells.merge(stats, on=names, how="outer", sort=False).merge(this, on=names, how="outer", sort=False)
-    table["difference"] = table["recorded"] - table["paper"]
-    table["verdict"] = [_verdict(cell, tolerance) for cell in table.itertuples()]
-    return table[[*names, "paper", "recorded", "sd", "n", "difference", "verdict", "here"]]
-
-
-def show(table, methods, columns, caption, digits=3, corner="", here="this run", notes=None):
-    """Return HTML in which every method is a block of lines (paper, recorded, difference, this run).
-
-    `table` is a frame of `compare` whose `column` is the method; `methods` and `columns` give the order of the
-    blocks and of the table's columns, which are the frame's rows. A method without a paper value has one line.
-    `notes` maps a method to words about its recorded runs, such as "40 of 250 epochs".
-    """
-    cells = {(cell.column, cell.row): cell for cell in table.itertuples()}
-    counts = {m: sorted({int(c.n) for (name, _), c in cells.items() if name == m and c.n == c.n and c.n})
-              for m in methods}  # fmt: skip
-    head = "".join(f"<th scope='col'>{html.escape(str(c))}</th>" for c in columns)
-    body = []
-    for method in methods:
-        mine = [cells.get((method, c)) for c in columns]
-        about = _about(counts[method], (notes or {}).get(method))
-        lines = {
-            "paper": [_number(c and c.paper, digits) for c in mine],
-            f"recorded{about}": [_number(c and c.recorded, digits, c and c.sd) for c in mine],
-            "difference": [_difference(c, digits) for c in mine],
-            here: [_number(c and c.here, digits) for c in mine],
-        }
-        lines = {name: values for name, values in lines.items() if any(values)}
-        for k, (name, values) in enumerate(lines.items()):
-            head_cells = f"<th scope='row'>{name}</th>"
-            if len(lines) == 1:
-                head_cells = f"<th scope='row' colspan='2'><b>{html.escape(method)}</b> {name}</th>"
-            elif k == 0:
-                head_cells = f"<th scope='rowgroup' rowspan='{len(lines)}'>{html.escape(method)}</th>" + head_cells
-            line = "".join(f"<td>{value}</td>" for value in values)
-            kind = f"{name.split()[0]}{' first' if k == 0 else ''}"
-            body.append(f"<tr class='{kind}'>{head_cells}{line}</tr>")
-    legend = "; ".join(f"{mark} {name}" for name, mark in MARKS.items())
-    return (f"<div class='results-scroll'><table class='results'><caption>{caption} {legend}.</caption>"
-            f"<thead><tr><th>{html.escape(corner)}</th><th></th>{head}</tr></thead>"
-            f"<tbody>{''.join(body)}</tbody></table></div>")  # fmt: skip
-
-
-def _summary(lines):
-    if lines is None or len(lines) == 0:
-        return pd.DataFrame(columns=["row", "column", "mean", "sd", "n"])
-    groups = lines.groupby(["row", "column"], sort=False)["value"]
-    return pd.DataFrame([{"row": row, "column": column, **metrics.summary(values)} for (row, column), values in groups])
-
-
-def _verdict(cell, tolerance):
-    if pd.isna(cell.paper):
-        return ""
-    if pd.isna(cell.recorded):
-        return "not run"
-    band = max(tolerance, 0 if pd.isna(cell.sd) else 2 * cell.sd)
-    if abs(cell.difference) <= band + 1e-12:
-        return "reproduced"
-    return "higher" if cell.difference > 0 else "lower"
+def _block(name, cells, order, digits):
+    """The lines of one row of the table; a row with a single line has its name and the line's in one cell."""
+    cells = cells.reindex(order)
+    texts = {
+        "paper": [_number(v, digits) for v in cells.paper],
+        f"recorded{_about(cells)}": [_number(v, digits, sd) for v, sd in zip(cells.recorded, cells.sd)],
+        "difference": [_difference(cell, digits) for cell in cells.itertuples()],
+        "this run": [_number(v, digits) for v in cells.this_run],
+    }
+    texts = {line: values for line, values in texts.items() if any(values)}
+    result = []
+    for k, (line, values) in enumerate(texts.items()):
+        head = f"<th scope='row'>{line}</th>"
+        if len(texts) == 1:
+            head = f"<th scope='row' colspan='2'><b>{html.escape(str(name))}</b> {line}</th>"
+        elif k == 0:
+            head = f"<th scope='rowgroup' rowspan='{len(texts)}'>{html.escape(str(name))}</th>{head}"
+        cells_ = "".join(f"<td>{value}</td>" for value in values)
+        result.append(f"<tr class='{line.split()[0]}{' first' if k == 0 else ''}'>{head}{cells_}</tr>")
+    return "".join(result)
 
 
 def _number(value, digits, sd=None):
-    if value is None or pd.isna(value):
+    if pd.isna(value):
         return ""
     spread = "" if sd is None or pd.isna(sd) else f"<span class='sd'> ± {sd:.{digits}f}</span>"
     return f"{value:.{digits}f}{spread}"
 
 
 def _difference(cell, digits):
-    if cell is None or not cell.verdict:
+    if not isinstance(cell.verdict, str) or not cell.verdict:
         return ""
-    mark = f"<span class='{cell.verdict.replace(' ', '-')}' title='{cell.verdict}'>{MARKS[cell.verdict]}</span>"
-    rounded = round(cell.difference, digits) + 0.0  # + 0.0: a negative zero would read "-0.000"
-    return mark if cell.verdict == "not run" else f"{rounded:+.{digits}f} {mark}"
+    sign = f"<span class='{_kind(cell.verdict)}' title='{cell.verdict}'>{_mark(cell.verdict)}</span>"
+    rounded = 0.0 if pd.isna(cell.difference) else round(cell.difference, digits) + 0.0  # no negative zero
+    return sign if cell.verdict == "not run" else f"{rounded:+.{digits}f} {sign}"
 
 
-def _about(counts, note):
-    words = [f"n = {'–'.join(map(str, (counts[:1] + counts[1:][-1:])))}"] if counts else []
-    words += [html.escape(note)] if note and counts else []
-    return f" ({'; '.join(words)})" if words else ""
+def _mark(verdict):
+    return MARKS.get(verdict, "◔")  # else it is "20 of 250 epochs"
+
+
+def _kind(verdict):
+    return verdict.replace(" ", "-") if verdict in MARKS else "shorter"
+
+
+def _about(cells):
+    """What to say of a row's recorded runs: seeds, epochs where they are fewer than the paper's, other data."""
+    found = cells.dropna(subset=["recorded"])
+    if found.empty:
+        return ""
+    words = [f"n = {_range(found.n)}"] if found.epochs.max() > 0 else []  # without training there is no luck
+    shorter = found[found.epochs < found.paper_epochs.fillna(0).astype(float)]
+    if len(shorter):
+        words.append(f"{_range(shorter.epochs)} of {_range(shorter.paper_epochs)} epochs"
+                     + ("" if len(shorter) == len(found) else f" in {len(shorter)} of {len(found)} cells"))  # fmt: skip
+    words += [other for other in found.other_data.unique() if other]
+    return html.escape(f" ({'; '.join(words)})") if words else ""
+
+
+def _range(values):
+    low, high = int(values.min()), int(values.max())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _legend(cells, not_run):
+    used = [v for v in dict.fromkeys(cells.verdict) if v]
+    marks = [f"{MARKS[v]} {v}" for v in MARKS if v in used]
+    marks += ["◔ fewer epochs than the paper"] if any(v not in MARKS for v in used) else []
+    command = f" Not run: <code>{html.escape(not_run)}</code>." if not_run and "not run" in used else ""
+    return (("; ".join(marks) + ".") if marks else "") + command
+
+
+def _name(name):
+    return html.escape(NAMES.get(name, str(name).replace("_", " ")))

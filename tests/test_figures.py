@@ -1,11 +1,13 @@
-"""Figures that chapters share, looked at pixel by pixel."""
+"""Figures that chapters share, looked at pixel by pixel, and what is written beside them."""
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from torch import nn
 
+from helpers import figures
 from helpers.figures import overlay
 
 matplotlib.use("Agg")
@@ -41,3 +43,43 @@ def test_the_overlay_without_a_mask_or_contrast():
     ax = overlay(np.zeros((3, 8, 8), np.uint8), np.ones((1, 8, 8)))
     assert len(ax.images) == 2 and not ax.collections
     plt.close(ax.figure)
+
+
+class Dimmed(nn.Module):
+    """Redraws an image at half of its brightness; the score is its mean."""
+
+    def forward(self, x):
+        return x / 2
+
+    def score(self, x):
+        return x.mean((1, 2, 3))
+
+
+def test_redrawings_stand_below_their_images_with_their_scores():
+    white, dark = torch.full((1, 4, 4), 255, dtype=torch.uint8), torch.zeros(1, 4, 4, dtype=torch.uint8)
+    figures.redrawings({"half": Dimmed()}, {"white": white, "dark": dark}, caption="score {:.1f}")
+    axes = np.array(plt.gcf().axes).reshape(2, 2)
+    assert [[ax.images[0].get_array().mean() for ax in row] for row in axes] == [[1, 0], [0.5, 0]]
+    assert [ax.get_title() for ax in axes[0]] == ["white", "dark"]
+    assert [row[0].get_ylabel() for row in axes] == ["input", "half"]
+    assert [[ax.get_xlabel() for ax in row] for row in axes] == [["", ""], ["score 1.0", "score 0.0"]]
+    plt.close("all")
+
+
+def test_arrows_of_a_chain_end_at_its_boxes_however_wide_they_are():
+    figures.flow([("name", ["$x$", ("a box with many words in it", "#cfe3f7"), "$y$"])])
+    figure = plt.gcf()
+    figure.canvas.draw()
+    texts = figure.axes[0].texts
+    boxes = [text.get_bbox_patch().get_window_extent() for text in texts if text.get_bbox_patch()]
+    arrows = [text.arrow_patch.get_window_extent() for text in texts if getattr(text, "arrow_patch", None)]
+    assert len(arrows) == len(boxes) - 1 == 2
+    for arrow, left, right in zip(arrows, boxes, boxes[1:], strict=False):
+        assert left.x1 <= arrow.x0 and arrow.x1 <= right.x0
+    plt.close("all")
+
+
+def test_no_maps_draw_no_figure():
+    before = plt.get_fignums()
+    figures.heat_maps({}, "AUROC")
+    assert plt.get_fignums() == before

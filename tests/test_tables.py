@@ -1,74 +1,58 @@
-"""Paper beside record: means, differences, verdicts, and what a reader sees of them."""
+"""What a reader sees of a results table."""
 
 import re
 
-import pandas as pd
-import pytest
+from test_results import PRINTED, a_record, printed, table
 
-from helpers import tables
-
-PRINTED = pd.DataFrame([("0", "CAE", 0.90), ("2", "CAE", 0.80), ("0", "VAE", 0.70), ("2", "VAE", 0.60)],
-                       columns=["row", "column", "value"])
+from helpers import results, tables
 
 
-def runs(*lines):
-    return pd.DataFrame(lines, columns=["row", "column", "value"])
+def shown(of_records, paper=PRINTED, caption="A caption.", **options):
+    return tables.show(table(of_records, paper), caption, **options).data
 
 
-def cell(table, row, column):
-    return table[(table.row == row) & (table.column == column)].iloc[0]
+TWO = [a_record(auroc=0.95), a_record(seed=1, auroc=0.97)]
 
 
-def test_each_cell_has_paper_mean_sd_and_difference():
-    recorded = runs(("0", "CAE", 0.95), ("0", "CAE", 0.97), ("2", "CAE", 0.805))
-    table = tables.compare(PRINTED, recorded, runs(("0", "CAE", 0.5)))
-    first = cell(table, "0", "CAE")
-    assert (first.paper, first.recorded, first.n, first.here) == pytest.approx((0.90, 0.96, 2, 0.5))
-    assert first.sd == pytest.approx(0.02 / 2**0.5)
-    assert first.difference == pytest.approx(0.06)
-    assert first.verdict == "higher"
-    assert cell(table, "2", "CAE").verdict == "reproduced"
-    assert cell(table, "2", "VAE").verdict == "not run"
-    assert pd.isna(cell(table, "2", "VAE").recorded)
+def test_a_block_has_a_line_a_kind_and_says_not_run():
+    html = shown([*TWO, a_record("mean <intensity>", auroc=0.4, epochs=0)], not_run="make notebook NAME=x")
+    assert "recorded (n = 2)" in html
+    assert "0.960<span class='sd'> ± 0.014</span>" in html
+    assert re.search(r"\+0\.060 <span class='higher'[^>]*>▲", html)
+    assert html.count("title='not run'") == 5  # CAE 1 and mean, VAE 0, 1 and mean
+    assert "mean &lt;intensity&gt;" in html and "mean <intensity>" not in html
+    assert "Not run: <code>make notebook NAME=x</code>" in html
+    assert "this run" not in html and "nan" not in html.lower()
 
 
-@pytest.mark.parametrize(("values", "verdict"), [
-    ([0.905], "reproduced"), ([0.911], "higher"), ([0.889], "lower"), ([0.91], "reproduced"),
-    ([0.93, 0.97], "reproduced"),  # 0.05 above the paper, within two standard deviations of 0.028
-    ([0.949, 0.951], "higher"),
-])  # fmt: skip
-def test_verdict_allows_a_point_or_two_standard_deviations(values, verdict):
-    table = tables.compare(PRINTED, runs(*(("0", "CAE", v) for v in values)))
-    assert cell(table, "0", "CAE").verdict == verdict
+def test_the_caption_explains_the_marks_that_are_used_and_no_others():
+    assert "✓ reproduced" not in shown(TWO) and "▲ higher" in shown(TWO)
+    one = shown([a_record(auroc=0.9)])
+    assert "① one seed" in one and "▲" not in one
+    assert "Not run:" not in shown(TWO, not_run=None)
 
 
-def test_method_that_the_paper_lacks_has_no_verdict():
-    table = tables.compare(PRINTED, runs(("0", "mean intensity", 0.4)))
-    assert cell(table, "0", "mean intensity").verdict == ""
-    assert cell(table, "0", "mean intensity").recorded == 0.4
+def test_what_is_not_like_the_paper_is_said_in_the_head_of_its_block():
+    short = shown([a_record(epochs=20), a_record(seed=1, epochs=20), a_record(c="1"), a_record(c="1", seed=1)])
+    assert "(n = 2; 20 of 250 epochs in 1 of 2 cells)" in short and "title='20 of 250 epochs'>◔" in short
+    assert "◔ fewer epochs than the paper" in short
+    cells = table([a_record(dataset="jpeg")], printed(("CAE", "0", "0.90")), stand_in={"mnist": "jpeg"})
+    assert "n = 1; jpeg" in tables.show(cells, "").data and "≠ other data" in tables.show(cells, "").data
 
 
-def test_shown_table_has_a_line_a_kind_and_says_not_run():
-    recorded = runs(("0", "CAE", 0.95), ("0", "CAE", 0.97), ("0", "mean <intensity>", 0.4))
-    shown = tables.show(tables.compare(PRINTED, recorded), ["CAE", "VAE", "mean <intensity>"], ["0", "2"], "A caption.")
-    assert "recorded (n = 2)" in shown
-    assert "0.960<span class='sd'> ± 0.014</span>" in shown
-    assert re.search(r"\+0\.060 <span class='higher'[^>]*>▲", shown)
-    assert shown.count("title='not run'") == 3  # CAE 2, VAE 0 and VAE 2
-    assert "mean &lt;intensity&gt;" in shown and "mean <intensity>" not in shown
-    assert "this run" not in shown
-    assert "nan" not in shown.lower().replace("mean", "")
+def test_a_row_with_one_line_has_one_head_over_both_columns():
+    html = shown([a_record("mean intensity", epochs=0, paper_epochs=None), *TWO])
+    assert html.count("colspan='2'") == 1 and html.count("scope='rowgroup' rowspan='3'>CAE<") == 1
+    assert "<b>mean intensity</b> recorded<" in html, "what does not train has no luck"
+    assert all(row.count("</td>") == 3 for row in html.split("<tr")[2:])
 
 
-def test_real_table_is_read_with_its_names():
-    table = tables.paper("schneider-table-5")
-    assert cell(table, "7", "VAE / AUC_ROC").value == 0.9971
-    assert set(table.row) == {*"023456789", "time_tr"}
+def test_digits_follow_the_unit():
+    assert ">90.0<" in shown(TWO, printed(("CAE", "0", "90.00"), unit="%"))
+    assert ">0.9000<" in shown(TWO, digits=4)
 
 
-def test_method_with_one_line_has_one_head_over_both_columns():
-    table = tables.compare(PRINTED, runs(("0", "mean intensity", 0.4)))
-    shown = tables.show(table, ["CAE", "mean intensity"], ["0", "2"], "A caption.")
-    assert shown.count("colspan='2'") == 1
-    assert shown.count("scope='rowgroup' rowspan='2'>CAE<") == 1
-    assert all(row.count("</td>") == 2 for row in shown.split("<tr")[2:])
+def test_columns_that_are_metrics_have_the_names_of_the_field():
+    cells = results.table("metric", this_run=results.frame([a_record()], "this run"), dataset="mnist", normal_class="0")
+    html = tables.show(cells, "").data
+    assert "<th scope='col'>AUROC</th>" in html and "<th scope='col'>last loss</th>" in html
