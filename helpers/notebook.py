@@ -1,4 +1,4 @@
-"""What a notebook's first cells need: parameters checked before anything is computed, data, a card of the run."""
+"""What a notebook's first cells need: parameters checked before anything is computed, data, runs, a card."""
 
 import ast
 import platform
@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import torch
 from IPython import get_ipython
 
-from . import engine, images, runs
+from . import engine, images, records
+from .sweep import sweep
 
 TIER_NAMES = ("smoke", "quick", "paper")
 # Every notebook has these parameters; None leaves the choice to the code that uses them.
 COMMON = {"tier": str, "device": str, "precision": str, "data_root": str, "download": bool, "budget_minutes": float,
           "workers": int, "stack": int, "scheduler": str}  # fmt: skip
-MAY_BE_NONE = ("device", "data_root", "budget_minutes", "scheduler")
+MAY_BE_NONE = ("device", "precision", "data_root", "budget_minutes", "scheduler")
 
 
 class ParameterError(ValueError):
@@ -24,17 +25,18 @@ class ParameterError(ValueError):
         return [f"ParameterError: {self}"]
 
 
-def settings(namespace, tiers, choices=None, injected=None):
+def settings(namespace, chapter, tiers, choices=None, injected=None):
     """Return the checked parameters of a notebook; a parameter that is None takes its tier's value.
 
-    `namespace` is the notebook's globals(). `tiers` maps "smoke", "quick" and "paper" to {parameter: value} and so
-    names the chapter's own parameters and their types. `choices` maps a parameter to what it, or each of its list,
-    may be. `injected` is the source that papermill put in; None finds it. Raises ParameterError, one sentence, for
-    an unknown name, a wrong type or a value that is not possible.
+    `namespace` is the notebook's globals(), `chapter` its name. `tiers` maps "smoke", "quick" and "paper" to
+    {parameter: value} and so names the chapter's own parameters and their types. `choices` maps a parameter to what
+    it, or each of its list, may be. `injected` is the source that papermill put in; None finds it. Raises
+    ParameterError, one sentence, for an unknown name, a wrong type or a value that is not possible.
     """
     own = tiers["quick"]
     names = [*COMMON, *own]
-    for name in _assigned(_injected_cell() if injected is None else injected):
+    injected = namespace.get("injected", _injected_cell()) if injected is None else injected
+    for name in _assigned(injected):
         if name not in names:
             raise ParameterError(f"There is no parameter {name!r}; the parameters are {', '.join(names)}.")
     choices = {"tier": TIER_NAMES, "precision": engine.PRECISIONS} | (choices or {})
@@ -50,7 +52,23 @@ def settings(namespace, tiers, choices=None, injected=None):
             value = _check(name, value, kind, choices.get(name))
         values[name] = value
     _check_device(values["device"])
-    return SimpleNamespace(**values, began=time.monotonic())
+    values["precision"] = values["precision"] or ("auto" if values["tier"] == "paper" else "fp32")
+    folder = (records.RECORDED if values["tier"] == "paper" else records.SCRATCH) / chapter
+    return SimpleNamespace(**values, chapter=chapter, folder=folder, began=time.monotonic())
+
+
+def run(p, jobs, label="runs", lines=None):
+    """Return the frame of jobs that are run, or found, with what all jobs of a notebook share: the settings `p`.
+
+    Records of the tier "paper" are the committed ones, those of the others lie in the cache. `lines` as in
+    `results.frame`.
+    """
+    from . import results  # pandas: not on a bare machine, which records without it
+
+    done = sweep(jobs, p.folder, tier=p.tier, device=p.device, precision=p.precision, budget_minutes=minutes_left(p),
+                 workers=p.workers, scheduler=p.scheduler, stack=p.stack, label=label)  # fmt: skip
+    distinct = {records.key(record["config"]): record for record in done}  # a grid may name a run twice
+    return results.frame(distinct.values(), "this run", lines)
 
 
 def minutes_left(p):
@@ -79,15 +97,10 @@ def class_names(p, data):
     return [class_name(SimpleNamespace(normal_class=c), data, c) for c in p.classes or data.classes]
 
 
-def folder(p, chapter):
-    """Return where the runs of a chapter are kept: committed records for the paper tier, scratch for the others."""
-    return (runs.RECORDED if p.tier == "paper" else runs.SCRATCH) / chapter
-
-
 def card(p, data):
     """Return one line that says what this execution is: tier, data, device, versions."""
     return (f"tier {p.tier} · {data.name} ({len(data.x):,} images, digest {data.digest}) · "
-            f"{runs.device_name(p.device or engine.default_device())} · "
+            f"{records.device_name(p.device or engine.default_device())} · "
             f"torch {torch.__version__} · Python {platform.python_version()}")  # fmt: skip
 
 

@@ -1,21 +1,25 @@
 """Parameters: what is refused, what is converted, what a tier fills in."""
 
+from functools import partial
+
 import pytest
 
-from helpers import notebook
+from helpers import notebook, protocols, records
+from helpers.baselines.trivial import DistanceToMean
+from helpers.runs import Job
 
 TIERS = {
     "smoke": {"dataset": "digits", "methods": ["cae"], "epochs": 1, "normal_class": ""},
     "quick": {"dataset": "digits", "methods": ["cae", "vae"], "epochs": 5, "normal_class": ""},
     "paper": {"dataset": "mnist", "methods": ["cae", "vae"], "epochs": 50, "normal_class": ""},
 }
-DEFAULTS = {"tier": "quick", "device": None, "precision": "fp32", "data_root": None, "download": False,
+DEFAULTS = {"tier": "quick", "device": None, "precision": None, "data_root": None, "download": False,
             "budget_minutes": None, "workers": 1, "stack": 1, "scheduler": None, **dict.fromkeys(TIERS["quick"])}
 CHOICES = {"dataset": ["digits", "mnist"], "methods": ["cae", "vae"]}
 
 
 def settings(injected="", **values):
-    return notebook.settings(DEFAULTS | values, TIERS, CHOICES, injected=injected)
+    return notebook.settings(DEFAULTS | values, "a-chapter", TIERS, CHOICES, injected=injected)
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -23,6 +27,25 @@ def test_tier_fills_what_is_left_open(tier):
     p = settings(tier=tier)
     assert {name: getattr(p, name) for name in TIERS[tier]} == TIERS[tier]
     assert settings(tier=tier, epochs=7).epochs == 7
+
+
+def test_the_tier_decides_where_records_lie_and_which_precision_is_left_to_the_device():
+    assert (settings(tier="paper").precision, settings().precision) == ("auto", "fp32")
+    assert settings(tier="paper", precision="fp32").precision == "fp32"
+    assert settings(tier="paper").folder == records.RECORDED / "a-chapter"
+    assert settings(tier="smoke").folder == records.SCRATCH / "a-chapter"
+
+
+def test_jobs_share_what_the_settings_say_and_become_a_frame(tmp_path):
+    p = settings(tier="smoke")
+    p.folder = tmp_path
+    data = notebook.load(p)
+    job = Job("mean image", DistanceToMean, partial(protocols.one_normal, data, "1"))
+    lines = notebook.run(p, [job, job])
+    assert set(lines["where"]) == {"this run"} and lines.run.nunique() == 1
+    assert len(lines[lines.metric == "auroc"]) == 1, "a run that is named twice counts once"
+    [record] = records.read_all(tmp_path)
+    assert record["provenance"]["tier"] == "smoke"
 
 
 @pytest.mark.parametrize(("given", "kept"), [
@@ -51,7 +74,7 @@ def test_values_arrive_as_papermill_passes_them(given, kept):
     ({"stack": -2}, "above 0"),
     ({"stack": 1.5}, "a whole number"),
     ({"budget_minutes": "long"}, "a number"),
-    ({"precision": "fp16"}, "fp32, bf16"),
+    ({"precision": "fp16"}, "auto, fp32, bf16"),
     ({"device": "gpu"}, "cpu"),
     ({"download": "perhaps"}, "True or False"),
 ])  # fmt: skip

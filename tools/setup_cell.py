@@ -3,14 +3,16 @@ import pathlib
 import subprocess
 import sys
 
-if importlib.util.find_spec("helpers") is None:  # not installed: take the checkout around this notebook
+if importlib.util.find_spec("helpers") is None:  # not installed: take the checkout here
     here = pathlib.Path.cwd()
-    found = [folder for folder in (here, here.parent) if (folder / "helpers").is_dir()]
-    root = found[0] if found else here / "annotated-anomaly"
+    around = [folder for folder in (here, here.parent) if (folder / "helpers").is_dir()]
+    root = around[0] if around else here / "annotated-anomaly"
     if not root.exists():
         if "google.colab" not in sys.modules:
-            raise ImportError("helpers is not installed: run `pip install -e .` in the checkout of the book.")
+            raise ImportError("helpers is not installed: run `pip install -e .` in the "
+                              "checkout of the book.")
         url = "https://github.com/annotated-anomaly/annotated-anomaly"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "-e", root]
         subprocess.run(["git", "clone", "--quiet", "--depth=1", url, root], check=True)
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", root], check=True)
+        subprocess.run(pip, check=True)
     sys.path.insert(0, str(root))
