@@ -21,13 +21,15 @@ import nbformat
 import papermill
 import yaml
 
+from helpers.claims import FAILED
+
 ROOT = Path(__file__).resolve().parent.parent
-SETUP = (ROOT / "tools" / "setup_cell.py").read_text(encoding="utf-8").strip()
+WIDGET = "application/vnd.jupyter.widget-view+json"
 TIERS = ("smoke", "quick", "paper")
 
 
 class NotebookFailed(Exception):
-    """A notebook stopped in one of its cells; the message names both and gives the cell's error."""
+    """A notebook stopped in a cell, or claims what its records do not show; the message names cell and fault."""
 
 
 def chapters(root: Path = ROOT) -> list[str]:
@@ -90,6 +92,8 @@ def execute(chapter: str, parameters: dict, folder: Path, root: Path = ROOT) -> 
             f"{chapter}.ipynb failed in cell {cell}: {error.ename}: {error.evalue} "
             f"(see {attempt.relative_to(root)})"
         ) from None
+    if wrong := failed_claims(attempt):
+        raise NotebookFailed(f"{chapter}.ipynb claims what the records do not show: {' '.join(wrong)}")
     os.replace(attempt, done)
     key.write_text(now)
     return done, False
@@ -103,14 +107,20 @@ def failed_cell(path: Path) -> str:
     return "unknown"
 
 
+def failed_claims(path: Path) -> list[str]:
+    """What an executed notebook says of recorded runs and its records do not show, a sentence each."""
+    outputs = [out for cell in nbformat.read(path, as_version=4).cells for out in cell.get("outputs", [])]
+    shown = [out.get("data", {}) for out in outputs]
+    return [data["text/plain"] for data in shown if FAILED in data.get("text/html", "")]
+
+
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """As a page wants it: papermill's own cell is left out, and the setup cell is folded."""
+    """As a page wants it: without papermill's own cell, and without progress bars, which need a kernel to move."""
     for cell in notebook.cells:
-        tags = cell.metadata.setdefault("tags", [])
-        if "injected-parameters" in tags:
-            tags.append("remove-cell")
-        if cell.source == SETUP and "hide-input" not in tags:
-            tags.append("hide-input")
+        if "injected-parameters" in cell.metadata.setdefault("tags", []):
+            cell.metadata.tags.append("remove-cell")
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
     return notebook
 
 
