@@ -5,8 +5,10 @@ import torch
 from chapters import definitions
 
 from helpers import engine, images, protocols
+from helpers.chapter import opened
 
-chapter = definitions("comparing-autoencoders")
+NAME = "comparing-autoencoders"
+chapter = definitions(NAME)
 METHODS = [chapter.CAE, chapter.VAE, chapter.AAE]
 
 
@@ -25,6 +27,26 @@ def test_layers_have_the_sizes_of_tables_1_to_3(method, channels, side, flat):
     assert model(x).shape == x.shape
     assert model.lin1[0].weight.shape == (100, flat)
     assert model(x).min() >= 0 and model(x).max() <= 1
+
+
+def test_default_start_is_that_of_pytorch_and_the_other_is_larger_without_bias():
+    torch.manual_seed(0)
+    he, default = chapter.CAE(), chapter.CAE(start="default")
+    assert not any(layer.bias.any() for layer in he.modules() if hasattr(layer, "bias"))
+    assert default.lin2.weight.abs().max() <= 100**-0.5  # 1 / sqrt(inputs), torch's bound
+    assert he.lin2.weight.std() > 2 * default.lin2.weight.std()
+
+
+def test_runs_are_both_tables_the_map_and_variants_that_change_one_thing_each():
+    notebook = opened(NAME, {"tier": "smoke", "seeds": 2, "map_classes": 3})
+    jobs = notebook["jobs"](notebook["p"])
+    plain = {(job.method, job.task().protocol["normal_class"], job.seed): job for job in jobs if not job.variant}
+    assert {key[1:] for key in plain if key[0] == "AAE"} == {("1", 0), ("1", 1), ("0", 0), ("2", 0)}
+    assert len({key for key in plain if key[0] == "mean intensity"}) == 3
+    variants = [job for job in jobs if job.variant]
+    assert len(variants) == len({job.variant for job in variants}) == 6
+    for job in variants:
+        assert len(job.settings.items() - plain[job.method, "1", 0].settings.items()) == 1
 
 
 def test_mse_is_equation_2():
