@@ -1,18 +1,18 @@
 """The second chapter's method: its equations against numpy, its course of training, the rules for its scores."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from chapters import definitions
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import wilcoxon
 from sklearn import metrics as sk
 
-from helpers import engine, images, notebook, protocols, runs, tables
+from helpers import chapter as chapters
+from helpers import engine, images, notebook, protocols, results, runs
 from helpers.baselines.cae import CAE
 
 chapter = definitions("improved-autoencoder")
@@ -123,13 +123,28 @@ def test_headline_is_the_distance_to_the_mean_of_all_final_codes(fitted, task):
 
 def test_score_of_an_image_does_not_depend_on_its_batch(fitted, task):
     model, _ = fitted
-    whole = chapter.all_scores(model, task.test)
+    whole = engine.scores(model, task.test)
     order = torch.randperm(len(task.test), generator=torch.Generator().manual_seed(0))
-    apart = chapter.all_scores(model, task.test[order[:5]])
-    assert set(whole) == {"mean", "centre", "l1"}
+    apart = engine.scores(model, task.test[order[:5]])
+    assert set(whole) == set(chapter.SCORES) == {"mean", "centre", "l1"}
     for name, values in whole.items():
         np.testing.assert_allclose(apart[name], values[order[:5]], rtol=1e-4)
     np.testing.assert_allclose(engine.score(model, task.test, batch_size=7), whole["mean"], rtol=1e-4)
+
+
+def test_each_score_is_what_its_name_says(fitted, task):
+    model, _ = fitted
+    x = model.prepare(task.test)
+    z = codes(model, task).double()
+    with engine.evaluating(model):
+        error = (x - model.g(z.float())).abs().sum((1, 2, 3))
+    scores = engine.scores(model, task.test)
+    np.testing.assert_allclose(scores["centre"], (z - model.c).norm(dim=1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(scores["l1"], error, rtol=1e-4)
+    for name, values in scores.items():
+        model.score_by = name
+        np.testing.assert_array_equal(engine.score(model, task.test), values)
+    model.score_by = "mean"
 
 
 def test_protocol_is_transductive_and_labels_stay_out_of_training(fitted, task):
@@ -154,14 +169,18 @@ def test_without_the_second_loss_it_is_the_cae_of_the_helpers(task):
     np.testing.assert_array_equal(engine.score(ours, task.test), engine.score(theirs, task.test))
 
 
-def test_curve_ends_at_the_final_scores(fitted, task):
-    model, _ = fitted
-    result = chapter.evaluate(model, task)
-    last = result["curve"][-1]
-    assert last["epoch"] == 25
-    for name in ("mean", "centre", "l1"):
-        assert last[name] == pytest.approx(result["scores"][name]["auroc"])
-    assert result["headline"] == result["scores"]["mean"]
+def test_looking_back_changes_nothing_and_ends_at_the_final_numbers(fitted, task, tmp_path):
+    model, losses = fitted
+    job = runs.Job("IAEAD", chapter.IAEAD, lambda: task, {"lam": 0.05, "width": 4, "epochs": 25}, chapter.evaluate,
+                   25, 16, looks=8, code="of a test")  # fmt: skip
+    record = runs.run(job, tmp_path, device="cpu")
+    np.testing.assert_allclose(np.array(record["losses"]), losses, rtol=1e-5)
+    last = [line for line in record["history"] if line["epoch"] == 25]
+    assert [line.get("score") for line in last] == [None, "mean", "centre", "l1", None]
+    for then, now in zip(last, record["metrics"], strict=True):
+        assert then.pop("score", None) == now.pop("score", None)
+        assert then == pytest.approx({"epoch": 25} | now, rel=1e-4)
+    assert {line["epoch"] for line in record["history"]} == engine.epochs_to_look_at(25, 8)
 
 
 def test_areas_are_those_of_the_papers_code():
@@ -169,7 +188,7 @@ def test_areas_are_those_of_the_papers_code():
     scores = np.array([0.9, 0.8, 0.5, 0.4, 0.2, 0.1])
     inside = sk.precision_recall_curve(~truth, -scores)
     outside = sk.precision_recall_curve(truth, scores)
-    assert chapter.numbers(truth, scores) == pytest.approx(
+    assert chapter.areas(truth, scores) == pytest.approx(
         {"auroc": 7 / 8, "aupr_in": sk.auc(inside[1], inside[0]), "aupr_out": sk.auc(outside[1], outside[0])})
 
 
@@ -181,51 +200,54 @@ def test_directions_count_what_codes_fill():
     assert chapter.spread(torch.ones(10, 256))["spread"] == 0
 
 
-def test_toy_line_stands_up_once_anomalies_hold_more_spread():
+def test_toy_line_stands_up_where_the_text_says():
     few, many = chapter.mixed(0.02), chapter.mixed(0.25)
-    assert abs(chapter.line_error(few[0])[1][0]) > 0.95
-    assert abs(chapter.line_error(many[0])[1][1]) > 0.95
     assert sk.roc_auc_score(few[1], chapter.line_error(few[0])[0]) > 0.95
     assert sk.roc_auc_score(many[1], chapter.line_error(many[0])[0]) < 0.3
     assert sk.roc_auc_score(many[1], chapter.distance_to_mean(many[0])) > 0.9
+    height = {share: abs(chapter.line_error(chapter.mixed(share, 20000)[0])[1][1]) for share in (0.09, 0.125)}
+    assert height[0.09] < 0.2 < 0.98 < height[0.125], "the line stands up at 0.96 / 9 = 10.7 %"
 
 
-def test_comparison_over_classes_agrees_with_scipy():
-    rng = np.random.default_rng(0)
-    base = rng.uniform(50, 90, 10)
-    table = pd.DataFrame({"a": base + 5 + rng.normal(0, 0.5, 10), "b": base, "c": base + rng.normal(0, 5, 10)})
-    difference, p_value = chapter.compared(table)
-    assert difference.loc["a", "b"] == pytest.approx((table.a - table.b).mean())
-    assert difference.loc["b", "a"] == -difference.loc["a", "b"]
-    raw = sorted(wilcoxon(table[x], table[y]).pvalue for x, y in (("a", "b"), ("a", "c"), ("b", "c")))
-    assert p_value.loc["a", "b"] == p_value.loc["b", "a"] == pytest.approx(raw[0] * 3)
-    assert p_value.loc["b", "c"] == pytest.approx(raw[2])
+@pytest.fixture(scope="module")
+def opened():
+    return chapters.opened("improved-autoencoder", {"tier": "paper", "dataset": "digits", "epochs": 20})
 
 
-@pytest.mark.parametrize(("number", "printed", "names"), [
-    (3, "F-MNIST", ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
-                    "Ankle boot"]),
-    (4, "CIFAR-10", images.CIFAR10),
-    (4, "CIFAR-100", ["aquatic_mammals", "large_man-made_outdoor_things", "medium_mammals",
-                      "non-insect_invertebrates", "vehicles_2"]),
+def test_jobs_have_the_proportions_of_the_papers_protocol(opened):
+    jobs = opened["jobs"](opened["p"])
+    first = {(job.method, job.variant): job for job in reversed(jobs)}
+    shapes = {name: (job.epochs, job.paper_epochs, job.batch_size) for (name, v), job in first.items() if not v}
+    assert shapes["IAEAD"] == shapes["CAE"] == (20, 250, 256)
+    assert shapes["Deep SVDD"] == (24, 300, 200) and shapes["RDAE"] == (2, 20, 128)
+    svdd = first["Deep SVDD", ""].settings
+    assert (svdd["pretrain_epochs"], svdd["pretrain_drop"], svdd["drop"], svdd["warm_up"]) == (12, 4, 4, 0)
+    assert first["CAE", ""].settings | {"lam": 5e-5, "score_by": "mean"} == first["IAEAD", ""].settings
+    for lam in (5e-6, 5e-4, 5e-3, 5e-2):
+        assert first["IAEAD", f"λ = {lam:g}"].settings == first["IAEAD", ""].settings | {"lam": lam}
+    assert {variant for _, variant in first if "λ" not in variant} - {""} == {v for _, v in opened["VARIANTS"]}
+    assert all(jobs[k].method in opened["TRIVIAL"] for k in range(30)), "the cheapest come first"
+
+
+def test_every_job_can_be_made(opened):
+    jobs = {(job.method, job.variant): job for job in opened["jobs"](opened["p"])}
+    assert {name for name, _ in jobs} == {*opened["TABLE"], *opened["TRIVIAL"]}
+    for job in jobs.values():
+        assert hasattr(runs.made(job), "score")
+
+
+@pytest.mark.parametrize(("table", "dataset", "names"), [
+    ("iaead-table-3", "fashion_mnist", ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
+                                        "Sneaker", "Bag", "Ankle boot"]),
+    ("iaead-table-4", "cifar10", images.CIFAR10),
 ])
-def test_classes_find_their_rows_in_the_papers_tables(number, printed, names):
-    rows = set(tables.paper(f"iaead-table-{number}").row)
-    assert [c for c in names if f"{printed} / {chapter.paper_class(c)}" not in rows] == []
+def test_classes_find_their_columns_in_the_papers_tables(table, dataset, names):
+    printed = results.chosen(results.paper(table), dataset=dataset)
+    assert set(names) == set(printed.normal_class) - {"mean"}
 
 
 def test_a_wrong_class_in_the_list_is_refused_in_one_sentence():
     data = images.load("digits")
-    p = notebook.SimpleNamespace(classes=["3", "12"])
     with pytest.raises(notebook.ParameterError, match="12"):
-        notebook.class_names(p, data)
-    p.classes = []
-    assert notebook.class_names(p, data) == list(data.classes)
-
-
-def test_a_table_says_how_long_its_recorded_runs_were():
-    cell = dict(row="0", column="CAE", value=50.0)
-    table = tables.compare(pd.DataFrame([cell]), pd.DataFrame([cell]), tolerance=1.0)
-    html = tables.show(table, ["CAE"], ["0"], "", notes={"CAE": "40 of 250 epochs"})
-    assert "recorded (n = 1; 40 of 250 epochs)" in html
-    assert "class='recorded'" in html
+        notebook.class_names(SimpleNamespace(classes=["3", "12"]), data)
+    assert notebook.class_names(SimpleNamespace(classes=[]), data) == list(data.classes)
