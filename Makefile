@@ -4,16 +4,18 @@ PYTHON ?= python3
 VENV ?= .venv
 TIER ?= quick
 NAME ?=
+MINUTES ?= 60
 ARGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test lab notebook sync lint clean
+.PHONY: help env book test lab notebook record sync lint clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | awk '{ printf "make %-10s", $$1; $$1 = ""; print }'
-	@echo "Variables: TIER=smoke|quick|paper  PYTHON=python3.12  NAME=<notebook>  ARGS=<papermill or pytest options>"
+	@echo "Variables: TIER=smoke|quick|paper  PYTHON=python3.12  NAME=<notebook>  MINUTES=60  ARGS=<options of papermill,"
+	@echo "           pytest or tools/record.py>"
 
 env: $(STAMP)  ## make the virtual environment .venv (done by the others as needed)
 
@@ -32,6 +34,9 @@ notebook: $(STAMP)  ## run one notebook with papermill: NAME=comparing-autoencod
 	@mkdir -p _build/runs
 	$(BIN)/papermill notebooks/$(NAME).ipynb _build/runs/$(NAME).ipynb -k python3 -p tier $(TIER) $(ARGS)
 	@echo $(CURDIR)/_build/runs/$(NAME).ipynb
+
+record: $(STAMP)  ## run what the recorded tables lack, most valuable first: MINUTES=120 NAME=<notebook>
+	@$(BIN)/python tools/record.py --minutes $(MINUTES) $(if $(NAME),--name $(NAME)) $(ARGS)
 
 sync: $(STAMP)  ## write notebooks/*.ipynb from their texts in notebooks/text
 	@$(BIN)/python tools/pairs.py sync

@@ -1,0 +1,143 @@
+"""Recording: what is missing is run in the order of the list, found again, and what is left is said in minutes."""
+
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from helpers import chapter, records
+from tools import record
+
+ROOT = Path(__file__).resolve().parent.parent
+LIST = """
+[[entry]]
+what = "the small one"
+chapter = "comparing-autoencoders"
+parameters = { dataset = "digits", methods = ["cae"], seeds = 2, epochs = 2, map_classes = 1, limit = 60 }
+
+[[entry]]
+what = "one that is not at hand"
+chapter = "comparing-autoencoders"
+parameters = { dataset = "svhn" }
+"""
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    path = tmp_path / "record.toml"
+    path.write_text(LIST)
+    monkeypatch.setattr(record, "LIST", path)
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+    return path
+
+
+def test_what_is_missing_is_recorded_and_nothing_twice(listed, tmp_path, capfd):
+    into = tmp_path / "runs"
+    assert record.main(["--here", "--into", str(into), "--minutes", "10", "--workers", "1"]) == 0
+    said = capfd.readouterr().out
+    made = records.read_all(into / "comparing-autoencoders")
+    assert len([r for r in made if r["config"]["method"] == "CAE" and r["config"]["variant"] == ""]) == 2 + 1
+    assert f"Recorded: {len(made)} runs." in said and "Left: 0 runs" in said
+    assert "Passed over: one that is not at hand" in said and "data/cache" in said
+    assert all(r["provenance"]["tier"] == "paper" for r in made)
+    times = {path: path.stat().st_mtime_ns for path in into.rglob("*.json")}
+    assert record.main(["--here", "--into", str(into), "--minutes", "10", "--workers", "1"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in into.rglob("*.json")} == times
+    assert "Recorded: 0 runs." in capfd.readouterr().out
+
+
+def test_what_is_left_is_listed_with_the_minutes_of_its_like(listed, tmp_path, capfd):
+    into = tmp_path / "runs"
+    record.main(["--here", "--into", str(into), "--minutes", "10", "--workers", "1"])
+    for path in (into / "comparing-autoencoders").glob("cae-*.json"):
+        slow = records.read(path)
+        slow["provenance"]["seconds"] = 600.0  # of 2 epochs
+        records.save(slow, path.parent)
+    [gone, *_] = (into / "comparing-autoencoders").glob("cae-learning-rate*.json")
+    gone.unlink()
+    capfd.readouterr()
+    assert record.main(["--list", "--into", str(into)]) == 0
+    said = capfd.readouterr().out
+    assert "Left: 1 runs, about 0.2 hours of one core." in said and "1 runs,     10 minutes: the small one" in said
+
+
+def test_a_wrong_name_or_entry_is_one_sentence(listed, capfd):
+    assert record.main(["--list", "--name", "comparing"]) == 1
+    assert capfd.readouterr().err.startswith("record: There is no chapter 'comparing'; the chapters are comparing-")
+    listed.write_text(LIST.replace("comparing-autoencoders", "comparing"))
+    assert record.main(["--list"]) == 1
+    assert "a chapter is one of comparing-autoencoders" in capfd.readouterr().err
+
+
+def test_the_list_of_this_checkout_names_chapters_and_parameters_that_exist():
+    for entry in record.entries():
+        shown = chapter.NOTEBOOKS / f"{entry['chapter']}.ipynb"
+        text = shown.read_text(encoding="utf-8")
+        assert [name for name in entry["parameters"] if f'"{name} = None' not in text] == [], entry["what"]
+    assert tomllib.loads(record.LIST.read_text())["entry"]
+
+
+@pytest.mark.skipif("DATA_ROOT" not in os.environ, reason="the list is for real data")
+def test_every_entry_of_the_list_can_be_run():
+    for entry in record.entries():
+        jobs, p = record.jobs_of(entry, None)
+        assert jobs and p.tier == "paper", entry["what"]
+
+
+def test_a_run_that_is_there_in_the_other_precision_is_not_missing(listed, tmp_path):
+    folder = tmp_path / "runs" / "comparing-autoencoders"
+    todo = record.missing(record.entries(), tmp_path / "runs")
+    trained = next(config for _, _, config in todo if config["epochs"])
+    done = {"config": trained | {"precision": "bf16"}, "metrics": [], "history": [], "images": {}, "losses": [],
+            "provenance": {}}  # fmt: skip
+    records.save(done, folder)
+    assert len(record.missing(record.entries(), tmp_path / "runs")) == len(todo) - 1
+
+
+def test_an_entry_may_keep_only_some_of_its_runs(listed, tmp_path):
+    listed.write_text(LIST.replace("limit = 60 }", 'limit = 60 }\nonly = { variant = "", normal_class = "0" }'))
+    todo = record.missing(record.entries(), tmp_path)
+    assert {config["protocol"]["normal_class"] for *_, config in todo} == {"0"}
+    assert {config["variant"] for *_, config in todo} == {""} and len(todo) == 3 + 1
+
+
+def test_a_recording_that_is_killed_goes_on_from_its_records(listed, tmp_path):
+    into = tmp_path / "runs"
+    listed.write_text(LIST.replace("epochs = 2,", "epochs = 40,").split("[[entry]]\nwhat = \"one")[0])
+    program = ("import sys; from pathlib import Path; from tools import record; record.LIST = Path(sys.argv.pop(1)); "
+               "record.main(sys.argv[1:])")  # fmt: skip
+    command = [sys.executable, "-c", program, listed, "--here", "--into", into, "--workers", "1"]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(into.rglob("cae-*.json"))) < 1:
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    child.kill()
+    child.wait()
+    kept = {path: path.read_bytes() for path in into.rglob("*.json")}
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300).returncode == 0
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    assert len(records.read_all(into / "comparing-autoencoders", method="CAE")) > 2
+
+
+def test_the_copy_is_the_committed_tree(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(record, "COPY", tmp_path / "copies")
+
+    def run(command, **options):
+        if command[0] == "git":
+            return real(command, **options)
+        seen.update(command=list(map(str, command)), **options)
+        return subprocess.CompletedProcess(command, 0)
+
+    real = subprocess.run
+    monkeypatch.setattr(record.subprocess, "run", run)
+    assert record.in_a_copy(["--minutes", "1"], tmp_path / "runs") == 0
+    tree = Path(seen["cwd"])
+    assert tree.parent == tmp_path / "copies" and (tree / "tools").is_dir() and seen["command"][1].startswith(str(tree))
+    assert seen["env"]["PYTHONPATH"] == str(tree) and seen["command"][-2:] == ["--into", str(tmp_path / "runs")]
+    assert real(["git", "-C", tree, "status", "--porcelain"], capture_output=True, text=True).stdout == ""

@@ -1,0 +1,164 @@
+"""Run what the recorded tables lack, most valuable first, across chapters, without drawing a picture.
+
+    python tools/record.py --minutes 120                           everything, in the order of data/record.toml
+    python tools/record.py --minutes 120 --name mixer-autoencoder  one chapter's entries
+    python tools/record.py --list                                  what is left, and how long it would take
+
+It works in a clean copy of the committed tree, at low priority, so that you can go on editing; each record that ends
+is in data/runs at once, whatever happens to the process, and the same command goes on from there. `--here` records
+from this very folder instead: for a bare machine, where torch, numpy, scikit-learn and IPython are enough.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from helpers import chapter, records, runs  # noqa: E402
+from helpers.sweep import sweep  # noqa: E402
+
+LIST = ROOT / "data" / "record.toml"
+COPY = ROOT / "_build" / "record"
+GUESS = 15.0  # minutes of a run of which nothing is known
+
+
+def entries(name=None):
+    """Return the entries of the list, in order; those of one chapter where it is named. ValueError for a wrong one."""
+    listed = tomllib.loads(LIST.read_text(encoding="utf-8"))["entry"]
+    for entry in listed:
+        if set(entry) - {"only"} != {"what", "chapter", "parameters"} or entry["chapter"] not in chapter.NAMES:
+            raise ValueError(f"{LIST}: an entry has what, chapter, parameters and may have only; a chapter is one of "
+                             f"{', '.join(chapter.NAMES)}; this one is {entry}.")  # fmt: skip
+    if name and name not in chapter.NAMES:
+        raise ValueError(f"There is no chapter {name!r}; the chapters are {', '.join(chapter.NAMES)}.")
+    return [entry for entry in listed if name in (None, entry["chapter"])]
+
+
+def jobs_of(entry, device):
+    """Return the jobs of an entry and the settings that they share; none where its data are missing, and say why."""
+    parameters = {"tier": "paper", **({"device": device} if device else {}), **entry["parameters"]}
+    try:
+        notebook = chapter.opened(entry["chapter"], parameters)
+        return notebook["jobs"](notebook["p"]), notebook["p"]
+    except ValueError as error:
+        if "not found" not in str(error):  # else it is a set that is not at hand
+            raise
+        print(f"Passed over: {entry['what']} ({error})", flush=True)
+        return [], None
+
+
+def missing(listed, into, device=None):
+    """Return the jobs that have no record in `into`, each with its entry and configuration, in order, each once."""
+    found, seen = [], set()
+    for entry in listed:
+        jobs, p = jobs_of(entry, device)
+        for job in jobs:
+            config = runs.configuration(job, job.task(), p.device, p.precision)
+            folder, facts = into / entry["chapter"], {**config["protocol"], **config}
+            if any(facts.get(name) != value for name, value in entry.get("only", {}).items()):
+                continue
+            # A run in the other precision is the same number: tests hold the two together.
+            likes = [config | {"precision": precision} for precision in ("fp32", "bf16")]
+            there = any(records.path_of(like, folder).exists() for like in likes)
+            if not there and records.key(config) not in seen:
+                found.append((entry, job, config))
+            seen.add(records.key(config))
+    return found
+
+
+def paces(into):
+    """Return {(method, data set): seconds an epoch} of the records, by their quickest run."""
+    found = defaultdict(list)
+    for record in (r for folder in into.glob("*") for r in records.read_all(folder)):
+        config = record["config"]
+        found[config["method"], config["protocol"].get("dataset")].append(
+            record["provenance"]["seconds"] / max(config["epochs"], 1))
+    return {kind: min(seconds) for kind, seconds in found.items()}
+
+
+def minutes_of(config, known):
+    """Return the expected minutes of a run: by its method on its data, by its method elsewhere, or a guess."""
+    if config["epochs"] == 0:
+        return 0.1
+    own = known.get((config["method"], config["protocol"].get("dataset")))
+    elsewhere = [seconds for (method, _), seconds in known.items() if method == config["method"]]
+    pace = own or (max(elsewhere) if elsewhere else None)
+    return GUESS if pace is None else pace * max(config["epochs"], 1) / 60
+
+
+def say_left(left, into):
+    """Print what is left, an entry a line, with its expected minutes on one core."""
+    known, groups = paces(into), defaultdict(list)
+    for entry, _, config in left:
+        groups[entry["what"]].append(minutes_of(config, known))
+    print(f"\nLeft: {len(left)} runs, about {sum(map(sum, groups.values())) / 60:.1f} hours of one core.")
+    for what, minutes in groups.items():
+        print(f"  {len(minutes):4d} runs, {sum(minutes):6.0f} minutes: {what}")
+
+
+def record(minutes, name, into, workers, stack, device):
+    """Make the missing runs within the minutes, and say what was recorded and what is left."""
+    begin = time.monotonic()
+    before = set(into.glob("*/*.json"))
+    todo = missing(entries(name), into, device)
+    left, known = minutes - (time.monotonic() - begin) / 60, paces(into)
+    chosen = [item for item in todo if minutes_of(item[2], known) <= max(left, GUESS)]
+    for precision in dict.fromkeys(config["precision"] for _, _, config in chosen):  # trivial detectors have fp32
+        items = [item for item in chosen if item[2]["precision"] == precision]
+        left = max(minutes - (time.monotonic() - begin) / 60, 0.01)
+        sweep([job for _, job, _ in items], [into / entry["chapter"] for entry, _, _ in items], tier="paper",
+              device=device, precision=precision, budget_minutes=left, workers=workers, stack=stack,
+              label="recording")  # fmt: skip
+    made = sorted(set(into.glob("*/*.json")) - before)
+    print(f"\nRecorded: {len(made)} runs." + "".join(f"\n  {path.relative_to(into)}" for path in made))
+    say_left(missing(entries(name), into, device), into)
+
+
+def in_a_copy(arguments, into):
+    """Run this script in a clean clone of the committed tree, at low priority, writing its records into `into`."""
+    tree = COPY / records.commit().rstrip("+")
+    if not (tree / "helpers").is_dir():
+        subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, tree], check=True)
+    cache = tree / "data" / "cache"
+    if not cache.exists() and (ROOT / "data" / "cache").is_dir():
+        cache.symlink_to(ROOT / "data" / "cache")  # decoded pictures and downloads
+    command = [sys.executable, tree / "tools" / "record.py", *arguments, "--here", "--into", into]
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    return subprocess.run(command, cwd=tree, env=environment, preexec_fn=lambda: os.nice(10)).returncode
+
+
+def main(argv=None):
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser.add_argument("--minutes", type=float, default=60, help="start no run that would end later")
+    parser.add_argument("--name", help="only the entries of this chapter")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="runs side by side, one thread each")
+    parser.add_argument("--stack", type=int, default=1, help="runs trained at once as one set of kernels, for a GPU")
+    parser.add_argument("--device", help="cpu or cuda; default: cuda where there is one")
+    parser.add_argument("--list", action="store_true", help="say what is left, and run nothing")
+    parser.add_argument("--here", action="store_true", help="record from this folder, not from a clean copy")
+    parser.add_argument("--into", type=Path, default=records.RECORDED, help="the folder of the records")
+    options = parser.parse_args(argv)
+    try:
+        entries(options.name)
+        if options.list:
+            say_left(missing(entries(options.name), options.into, options.device), options.into)
+        elif options.here:
+            record(options.minutes, options.name, options.into, options.workers, options.stack, options.device)
+        else:
+            return in_a_copy(sys.argv[1:] if argv is None else argv, options.into)
+    except ValueError as error:
+        print(f"record: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
