@@ -107,7 +107,7 @@ def test_an_entry_may_keep_only_some_of_its_runs(listed, tmp_path):
 
 def test_a_recording_that_is_killed_goes_on_from_its_records(listed, tmp_path):
     into = tmp_path / "runs"
-    listed.write_text(LIST.replace("epochs = 2,", "epochs = 40,").split("[[entry]]\nwhat = \"one")[0])
+    listed.write_text(LIST.replace("epochs = 2,", "epochs = 10,").split("[[entry]]\nwhat = \"one")[0])
     program = ("import sys; from pathlib import Path; from tools import record; record.LIST = Path(sys.argv.pop(1)); "
                "record.main(sys.argv[1:])")  # fmt: skip
     command = [sys.executable, "-c", program, listed, "--here", "--into", into, "--workers", "1"]
