@@ -74,21 +74,24 @@ def missing(listed, into, device=None):
 
 
 def paces(into):
-    """Return {(method, data set): seconds an epoch} of the records, by their quickest run."""
+    """Return {(method, data set, precision): seconds an epoch} of the records, by their quickest run."""
     found = defaultdict(list)
     for record in (r for folder in into.glob("*") for r in records.read_all(folder)):
         config = record["config"]
-        found[config["method"], config["protocol"].get("dataset")].append(
-            record["provenance"]["seconds"] / max(config["epochs"], 1))
+        found[_kind(config)].append(record["provenance"]["seconds"] / max(config["epochs"], 1))
     return {kind: min(seconds) for kind, seconds in found.items()}
+
+
+def _kind(config):
+    return config["method"], config["protocol"].get("dataset"), config["precision"]
 
 
 def minutes_of(config, known):
     """Return the expected minutes of a run: by its method on its data, by its method elsewhere, or a guess."""
     if config["epochs"] == 0:
         return 0.1
-    own = known.get((config["method"], config["protocol"].get("dataset")))
-    elsewhere = [seconds for (method, _), seconds in known.items() if method == config["method"]]
+    own = known.get(_kind(config))
+    elsewhere = [seconds for (method, *_), seconds in known.items() if method == config["method"]]
     pace = own or (max(elsewhere) if elsewhere else None)
     return GUESS if pace is None else pace * max(config["epochs"], 1) / 60
 
