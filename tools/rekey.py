@@ -173,8 +173,8 @@ def main(old):
         if job.paper_epochs:
             new["provenance"]["paper_epochs"] = job.paper_epochs
         kept.append((name, new))
-    for path in (ROOT / "data" / "runs").glob("*/*.json"):
-        path.unlink()
+    for path in (old / "data" / "runs").glob("*/*.json"):  # records that came later stay
+        (records.RECORDED / path.parent.name / path.name).unlink(missing_ok=True)
     for name, record in kept:
         records.save(record, records.RECORDED / name)
     print(f"{len(kept)} records kept, {len(lost)} lost.", *lost, sep="\n  ")
