@@ -1,7 +1,12 @@
-"""The 32x32 autoencoder that IAEAD and most of its rivals share, and how images enter it.
+"""Networks that several methods share, and how images enter them.
 
-Cheng et al., IAEAD, section 4.3: four blocks down, four blocks up (the "RAE" of Wang et al., E3Outlier, NeurIPS 2019).
+`encoder32` and `decoder32` are the autoencoder of Cheng et al., IAEAD, section 4.3: four blocks down, four blocks up
+(the "RAE" of Wang et al., E3Outlier, NeurIPS 2019). `dcgan_encoder` and `dcgan_decoder` are the discriminator and the
+generator of Radford, Metz, Chintala: Unsupervised Representation Learning with Deep Convolutional Generative
+Adversarial Networks, ICLR 2016, from which GANomaly and most adversarial detectors are built.
 """
+
+from contextlib import contextmanager
 
 from torch import nn
 from torch.nn import functional as F
@@ -55,3 +60,83 @@ def initialise(net, gain):
         elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.normal_(layer.weight, 1, 0.02)
     return net
+
+
+def check_side(side):
+    """Return how many times a DCGAN halves images of `side` pixels, down to 4; ValueError where it cannot."""
+    halvings = side.bit_length() - 3
+    if halvings < 2 or side != 4 << halvings:
+        raise ValueError(f"These networks take images of 28, 16, 32, 64, 128 or 256 pixels a side, not {side}; "
+                         "load them with size=64.")  # fmt: skip
+    return halvings
+
+
+def dcgan_pm1(images):
+    """Turn uint8 images (B, C, H, H) into float in [-1, 1]; H a power of two from 16 on, and 28 is padded to 32.
+
+    ValueError for other sizes.
+    """
+    height, width = images.shape[-2:]
+    if height == width == 28:
+        return pad32_pm1(images)
+    if height != width:
+        raise ValueError(f"These networks take square images, not {height}x{width}; load them with size=64.")
+    check_side(height)
+    return images.float() * 2 / 255 - 1
+
+
+def dcgan_side(images):
+    """Return the side that uint8 images (B, C, H, H) have after `dcgan_pm1`; ValueError for what it cannot take."""
+    return dcgan_pm1(images[:1]).shape[-1]
+
+
+def dcgan_encoder(channels=1, code=100, side=32, width=64):
+    """Return a network from (B, channels, side, side) to (B, code): 4x4 convolutions of stride 2 down to 4x4, then one
+    over the whole map.
+
+    Each doubles the channels of the one before, from `width` on; all but the first and the last have a batch norm, all
+    but the last a leaky ReLU. `[:-2]` gives the last 4x4 features. ValueError for a side that is no power of two.
+    """
+    layers = [nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
+    for _ in range(check_side(side) - 1):
+        layers += [nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width), nn.LeakyReLU(0.2)]
+        width *= 2
+    return nn.Sequential(*layers, nn.Conv2d(width, code, 4, bias=False), nn.Flatten())
+
+
+def dcgan_decoder(code=100, channels=1, side=32, width=64, last=nn.Tanh):
+    """Return the mirror of `dcgan_encoder`, from (B, code) to (B, channels, side, side); `last` bounds the pixels."""
+    width <<= check_side(side) - 1
+    layers = [nn.Unflatten(1, (code, 1, 1)), nn.ConvTranspose2d(code, width, 4, bias=False), nn.BatchNorm2d(width),
+              nn.ReLU()]  # fmt: skip
+    for _ in range(check_side(side) - 1):
+        layers += [nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False), nn.BatchNorm2d(width // 2), nn.ReLU()]
+        width //= 2
+    return nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), last())
+
+
+def dcgan_initialise(net):
+    """Draw a network's weights as DCGANs have them and return it: N(0, 0.02), those of batch norms N(1, 0.02)."""
+    for layer in net.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            nn.init.normal_(layer.weight, 0, 0.02)
+        elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            nn.init.normal_(layer.weight, 1, 0.02)
+    return net
+
+
+@contextmanager
+def batch_statistics(*nets):
+    """Let every batch norm use the statistics of its batch, as in training, and leave its running ones as they are.
+
+    So score models that never call eval(); a score then depends on the images beside it.
+    """
+    norms = [layer for net in nets for layer in net.modules() if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    before = [(layer.training, layer.track_running_stats) for layer in norms]
+    try:
+        for layer in norms:
+            layer.training, layer.track_running_stats = True, False
+        yield
+    finally:
+        for layer, (training, tracking) in zip(norms, before, strict=True):
+            layer.training, layer.track_running_stats = training, tracking
