@@ -134,11 +134,11 @@ def table(columns, metric=None, *, rows="method", printed=None, recorded=None, t
         order = [*dict.fromkeys([*(listed if name == "metric" else []), *cells[name], *ours[name], *this[name]])]
         order.sort(key=lambda value: value == "mean")
         found = found.sort_values(name, key=lambda c, order=order: c.map(order.index), kind="stable")
-    found = found.reset_index(drop=True).assign(unit=unit)
+    found = found.reset_index(drop=True).assign(unit=unit, quoted=found.quoted.eq(True).to_numpy())
     found["difference"] = found.recorded - found.paper
     found["verdict"] = [verdict(cell) for cell in found.itertuples()]
     return found[[rows, columns, "paper", "recorded", "sd", "n", "difference", "verdict", "this_run", "unit", "digits",
-                  "epochs", "paper_epochs", "precision", "other_data"]]  # fmt: skip
+                  "epochs", "paper_epochs", "precision", "other_data", "quoted"]]  # fmt: skip
 
 
 def verdict(cell):
@@ -146,8 +146,9 @@ def verdict(cell):
 
     The band is the larger of two standard deviations over seeds, half of the last printed digit, and the smaller of one
     point and a fifth of the paper's distance to 1, since near the ceiling a point hides a tenfold difference. "not run"
-    without a record; "other data", "20 of 250 epochs", "one seed" where the comparison would not be fair; "" where the
-    paper has no number or one, such as seconds, that belongs to its machine.
+    without a record; "quoted" where the paper took its number from another; "other data", "20 of 250 epochs", "one
+    seed" where the comparison would not be fair; "" where the paper has no number or one, such as seconds, that belongs
+    to its machine.
     """
     if pd.isna(cell.paper):
         return ""
@@ -155,6 +156,8 @@ def verdict(cell):
         return "not run"
     if cell.unit not in ("", "%"):
         return ""
+    if cell.quoted:
+        return "quoted"
     if cell.other_data:
         return "other data"
     if cell.epochs < (cell.paper_epochs or 0):
@@ -213,15 +216,17 @@ def _scalar(value):
 
 
 def _printed_cells(printed, rows, columns, fixed):
-    names = [rows, columns, "paper", "unit", "digits"]
+    names = [rows, columns, "paper", "unit", "digits", "quoted"]
     if printed is None:
         return pd.DataFrame(columns=names)
     cells = chosen(printed, **{name: value for name, value in fixed.items() if name in printed})
-    cells = cells.rename(columns={"value": "paper"})[names]
+    quoted = cells.note.str.startswith("quoted")
+    cells = cells.assign(quoted=quoted).rename(columns={"value": "paper"})[names]
     if columns not in CLASSES or "mean" in set(cells[columns]) or cells.empty:
         return cells
     whole = cells.groupby(rows, sort=False).filter(lambda group: set(group[columns]) == set(cells[columns]))
-    facts = {"paper": ("paper", "mean"), "unit": ("unit", "first"), "digits": ("digits", "min")}
+    facts = {"paper": ("paper", "mean"), "unit": ("unit", "first"), "digits": ("digits", "min"),
+             "quoted": ("quoted", "any")}  # fmt: skip
     means = whole.groupby(rows, sort=False).agg(**facts)
     return pd.concat([cells, means.reset_index().assign(**{columns: "mean"})], ignore_index=True)
 

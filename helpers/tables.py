@@ -5,11 +5,12 @@ import html
 import pandas as pd
 from IPython.display import HTML
 
-MARKS = {"reproduced": "✓", "higher": "▲", "lower": "▼", "not run": "–", "other data": "≠", "one seed": "①"}
+MARKS = {"reproduced": "✓", "higher": "▲", "lower": "▼", "not run": "–", "quoted": "❝", "other data": "≠",
+         "one seed": "①"}  # fmt: skip
 NAMES = {"auroc": "AUROC", "aupr": "AUPR", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out", "aupro": "AUPRO", "f1": "F1",
          "oracle_f1": "oracle F1", "balanced_f1": "balanced F1", "balanced_accuracy": "balanced accuracy",
          "auroc_within": "AUROC within a category", "mean": "mean"}  # fmt: skip
-LINES = ("paper", "recorded", "difference", "this_run")
+QUOTED = f" <span class='quoted' title='quoted'>{MARKS['quoted']}</span>"
 
 
 def show(cells, caption, digits=None, corner="", not_run=None):
@@ -34,7 +35,7 @@ def _block(name, cells, order, digits):
     """The lines of one row of the table; a row with a single line has its name and the line's in one cell."""
     cells = cells.reindex(order)
     texts = {
-        "paper": [_number(v, digits) for v in cells.paper],
+        "paper": [_number(v, digits) + (QUOTED if q == 1 else "") for v, q in zip(cells.paper, cells.quoted)],
         f"recorded{_about(cells)}": [_number(v, digits, sd) for v, sd in zip(cells.recorded, cells.sd)],
         "difference": [_difference(cell, digits) for cell in cells.itertuples()],
         "this run": [_number(v, digits) for v in cells.this_run],
@@ -95,8 +96,8 @@ def _range(values):
 
 
 def _legend(cells, not_run):
-    used = [v for v in dict.fromkeys(cells.verdict) if v]
-    marks = [f"{MARKS[v]} {v}" for v in MARKS if v in used]
+    used = [v for v in dict.fromkeys([*cells.verdict, "quoted" if cells.quoted.any() else ""]) if v]
+    marks = [f"{MARKS[v]} {v}{' from another paper' if v == 'quoted' else ''}" for v in MARKS if v in used]
     marks += ["◔ fewer epochs than the paper"] if any(v not in MARKS for v in used) else []
     command = f" Not run: <code>{html.escape(not_run)}</code>." if not_run and "not run" in used else ""
     return (("; ".join(marks) + ".") if marks else "") + command

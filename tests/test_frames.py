@@ -28,7 +28,7 @@ def test_chosen_lines_have_the_value_or_one_of_a_list():
 
 def test_a_mean_over_classes_asks_for_the_classes_of_its_own_data_set():
     printed = pd.DataFrame({"dataset": ["mnist", "fashion_mnist"], "normal_class": "mean", "method": "A",
-                            "metric": "auroc", "value": 50.0, "digits": 1, "unit": "%"})  # fmt: skip
+                            "metric": "auroc", "value": 50.0, "digits": 1, "unit": "%", "note": ""})  # fmt: skip
     made = [run(normal_class=c, value=v) for c, v in (("0", 0.4), ("1", 0.6))]
     made += [run(dataset="fashion_mnist", normal_class=c, value=0.9) for c in ("Bag", "Coat")]
     cells = results.table("dataset", "auroc", printed=printed, recorded=results.frame(made, "recorded"),

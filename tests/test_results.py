@@ -25,7 +25,7 @@ def printed(*lines, unit="", **about):
     """Printed cells (method, class, text) of one data set."""
     frame = pd.DataFrame(lines, columns=["method", "normal_class", "text"])
     digits = frame.text.str.partition(".")[2].str.len()
-    about |= {"dataset": "mnist", "metric": "auroc", "digits": digits, "unit": unit}
+    about = {"dataset": "mnist", "metric": "auroc", "digits": digits, "unit": unit, "note": "", **about}
     return frame.assign(value=frame.text.astype(float), **about)
 
 
@@ -164,9 +164,10 @@ def test_columns_may_be_metrics():
 # Verdicts
 
 
-def a_cell(paper, recorded, *, n=5, sd=0.0, digits=3, unit="", epochs=250, paper_epochs=250, other_data=""):
+def a_cell(paper, recorded, *, n=5, sd=0.0, digits=3, unit="", epochs=250, paper_epochs=250, other_data="",
+           quoted=False):  # fmt: skip
     return SimpleNamespace(paper=paper, recorded=recorded, difference=recorded - paper, n=n, sd=sd, digits=digits,
-                           unit=unit, epochs=epochs, paper_epochs=paper_epochs, other_data=other_data)  # fmt: skip
+                           unit=unit, epochs=epochs, paper_epochs=paper_epochs, other_data=other_data, quoted=quoted)
 
 
 @pytest.mark.parametrize(("given", "says"), [
@@ -181,7 +182,7 @@ def a_cell(paper, recorded, *, n=5, sd=0.0, digits=3, unit="", epochs=250, paper
     (dict(paper=0.9, recorded=0.5, epochs=20), "20 of 250 epochs"),
     (dict(paper=0.9, recorded=0.9, epochs=20, other_data="cifar10_jpeg"), "other data"),
     (dict(paper=0.9, recorded=float("nan")), "not run"), (dict(paper=float("nan"), recorded=0.9), ""),
-    (dict(paper=109.8, recorded=3.0, unit="ms"), ""),
+    (dict(paper=109.8, recorded=3.0, unit="ms"), ""), (dict(paper=0.9, recorded=0.9, quoted=True), "quoted"),
 ])  # fmt: skip
 def test_a_verdict_compares_like_with_like(given, says):
     assert results.verdict(a_cell(**given)) == says

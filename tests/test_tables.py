@@ -32,6 +32,14 @@ def test_the_caption_explains_the_marks_that_are_used_and_no_others():
     assert "Not run:" not in shown(TWO, not_run=None)
 
 
+def test_a_quoted_number_is_marked_beside_it_and_not_judged():
+    quoted = printed(("CAE", "0", "0.90"), ("VAE", "0", "0.70"), note="quoted: from elsewhere")
+    html = shown(TWO, quoted)
+    assert html.count("title='quoted'>❝") == 4 + 2  # each beside its mean, and the verdicts of what was run
+    assert "❝ quoted from another paper" in html and "title='higher'" not in html
+    assert "❝" not in shown(TWO)
+
+
 def test_what_is_not_like_the_paper_is_said_in_the_head_of_its_block():
     short = shown([a_record(epochs=20), a_record(seed=1, epochs=20), a_record(c="1"), a_record(c="1", seed=1)])
     assert "(n = 2; 20 of 250 epochs in 1 of 2 cells)" in short and "title='20 of 250 epochs'>◔" in short
