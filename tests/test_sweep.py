@@ -351,8 +351,9 @@ def test_stacks_killed_and_resumed_in_processes(tmp_path, undisturbed):
 
 
 def a_child(folder, **options):
-    """A process that sweeps the slow grid, on one thread."""
-    program = ("import test_sweep as t\n"
+    """A process that sweeps the slow grid, on one thread, and hears Ctrl-C even where this one was told not to."""
+    program = ("import signal, test_sweep as t\n"
+               "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
                f"with t.one_thread(): t.sweep(t.grid(t.Slow, 'Slow'), {str(folder)!r}, **{options!r})")  # fmt: skip
     path = f"{records.ROOT}{os.pathsep}{Path(__file__).parent}"
     return subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path},
