@@ -13,13 +13,17 @@ from torch import nn
 
 from helpers import engine
 from helpers.baselines import dagmm, deep_svdd, drae, rdae
+from helpers.baselines.anogan import AnoGAN
 from helpers.baselines.cae import CAE, E3_ADAM
 from helpers.baselines.dagmm import DAGMM
 from helpers.baselines.deep_svdd import DeepSVDD
 from helpers.baselines.drae import DRAE
+from helpers.baselines.egbad import EGBAD
+from helpers.baselines.ganomaly import GANomaly
 from helpers.baselines.memae import MemAE
 from helpers.baselines.rdae import RDAE
 from helpers.baselines.rsrae import RSRAE
+from helpers.baselines.skip_ganomaly import SkipGANomaly
 from helpers.images import load
 from helpers.nets import decoder32, encoder32, pad32_pm1
 from helpers.protocols import contaminated
@@ -40,6 +44,11 @@ METHODS = {
     "one-class Deep SVDD": SVDD,
     "soft Deep SVDD": partial(SVDD, objective="soft-boundary"),
     "soft Deep SVDD without GCN": partial(SVDD, objective="soft-boundary", gcn=False),
+    "AnoGAN": partial(AnoGAN, width=8, steps=5),
+    "EGBAD": partial(EGBAD, width=8, lr=1e-3, decay=0.5),
+    "EGBAD by cross-entropy": partial(EGBAD, width=8, lr=1e-3, decay=0.5, term="cross-entropy"),
+    "GANomaly": partial(GANomaly, width=8),
+    "Skip-GANomaly": partial(SkipGANomaly, width=8),
 }
 each = pytest.mark.parametrize("name", METHODS)
 
