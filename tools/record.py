@@ -16,7 +16,9 @@ import sys
 import time
 import tomllib
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -59,8 +61,13 @@ def missing(listed, into, device=None):
     found, seen = [], set()
     for entry in listed:
         jobs, p = jobs_of(entry, device)
+        described = {}  # what a task is found by; to draw its images again for every method would take minutes
         for job in jobs:
-            config = runs.configuration(job, job.task(), p.device, p.precision)
+            key = (job.task.func, job.task.args) if isinstance(job.task, partial) else job.task
+            if key not in described:
+                task = job.task()
+                described[key] = SimpleNamespace(protocol=task.protocol, digest=task.digest)
+            config = runs.configuration(job, described[key], p.device, p.precision)
             folder, facts = into / entry["chapter"], {**config["protocol"], **config}
             if any(facts.get(name) != value for name, value in entry.get("only", {}).items()):
                 continue

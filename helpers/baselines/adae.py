@@ -15,8 +15,8 @@ Where this differs:
   of squares, and G and D are both the DCGAN blocks with codes of 100. Adam with beta1 0.5, 2e-4 for G.
 - D learns at a tenth of that rate. L_D falls as D learns to draw G(x) badly, and nothing in the losses stops it. On
   digits, with narrow nets and equal rates, D wins: L_D goes to -0.6, G no longer draws x, and the AUROC of the 0 ends
-  between 0.25 and 0.56. With D at 1e-4 and G ten or forty times as fast, L_D stays near 0 and the AUROC of the 0 is
-  0.86 to 0.88 after ten and eight epochs; that of the 5 was still 0.49. Larger sets and nets were not measured.
+  between 0.25 and 0.56. A tenth does not always prevent it (3e-3 and 3e-4 end at 0.45); with D at 1e-4 and G ten or
+  forty times as fast the 0 has 0.86 to 0.88, and the 5 still 0.49. Larger sets and nets were not measured.
 - D sees x and G(x) in one batch. Apart, its batch norms could tell them by their statistics in training and would mix
   them up in scoring.
 """
