@@ -67,10 +67,10 @@ def test_what_is_left_is_listed_with_the_minutes_of_its_like(listed, tmp_path, c
 
 def test_a_wrong_name_or_entry_is_one_sentence(listed, capfd):
     assert record.main(["--list", "--name", "comparing"]) == 1
-    assert capfd.readouterr().err.startswith("record: There is no chapter 'comparing'; the chapters are comparing-")
+    assert capfd.readouterr().err.startswith("record: There is no chapter 'comparing'; the chapters are adversarial-")
     listed.write_text(LIST.replace("comparing-autoencoders", "comparing"))
     assert record.main(["--list"]) == 1
-    assert "a chapter is one of comparing-autoencoders" in capfd.readouterr().err
+    assert "a chapter is one of adversarial-noise, comparing-autoencoders" in capfd.readouterr().err
 
 
 def test_the_list_of_this_checkout_names_chapters_and_parameters_that_exist():
