@@ -65,6 +65,21 @@ def test_what_is_left_is_listed_with_the_minutes_of_its_like(listed, tmp_path, c
     assert "Left: 1 runs, about 0.2 hours of one core." in said and "1 runs,     10 minutes: the small one" in said
 
 
+def test_a_run_that_would_take_longer_than_there_is_time_is_not_begun(listed, tmp_path, capfd, monkeypatch):
+    into = tmp_path / "runs"
+    record.main(["--here", "--into", str(into), "--minutes", "10", "--workers", "1"])
+    for path in (into / "comparing-autoencoders").glob("cae-*.json"):
+        slow = records.read(path)
+        slow["provenance"]["seconds"] = 660.0
+        records.save(slow, path.parent)
+    [gone, *_] = (into / "comparing-autoencoders").glob("cae-learning-rate*.json")
+    gone.unlink()
+    begun = []
+    monkeypatch.setattr(record, "sweep", lambda jobs, *_, **__: begun.extend(jobs))
+    assert record.main(["--here", "--into", str(into), "--minutes", "10"]) == 0 and begun == []
+    assert record.main(["--here", "--into", str(into), "--minutes", "12"]) == 0 and len(begun) == 1
+
+
 def test_a_wrong_name_or_entry_is_one_sentence(listed, capfd):
     assert record.main(["--list", "--name", "comparing"]) == 1
     assert capfd.readouterr().err.startswith("record: There is no chapter 'comparing'; the chapters are adversarial-")

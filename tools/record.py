@@ -93,14 +93,14 @@ def _kind(config):
     return config["method"], config["protocol"].get("dataset"), config["precision"]
 
 
-def minutes_of(config, known):
+def minutes_of(config, known, guess=GUESS):
     """Return the expected minutes of a run: by its method on its data, by its method elsewhere, or a guess."""
     if config["epochs"] == 0:
         return 0.1
     own = known.get(_kind(config))
     elsewhere = [seconds for (method, *_), seconds in known.items() if method == config["method"]]
     pace = own or (max(elsewhere) if elsewhere else None)
-    return GUESS if pace is None else pace * max(config["epochs"], 1) / 60
+    return guess if pace is None else pace * config["epochs"] / 60
 
 
 def say_left(left, into):
@@ -119,7 +119,8 @@ def record(minutes, name, into, workers, stack, device):
     before = set(into.glob("*/*.json"))
     todo = missing(entries(name), into, device)
     left, known = minutes - (time.monotonic() - begin) / 60, paces(into)
-    chosen = [item for item in todo if minutes_of(item[2], known) <= max(left, GUESS)]
+    # What no like of was ever run is tried: the sweep gives it up after two epochs where it would take too long.
+    chosen = [item for item in todo if minutes_of(item[2], known, guess=0) <= left]
     for precision in dict.fromkeys(config["precision"] for _, _, config in chosen):  # trivial detectors have fp32
         items = [item for item in chosen if item[2]["precision"] == precision]
         left = max(minutes - (time.monotonic() - begin) / 60, 0.01)
