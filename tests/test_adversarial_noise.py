@@ -10,8 +10,10 @@ from chapters import definitions
 
 from helpers import engine, protocols
 from helpers.baselines.trivial import TRIVIAL, EverythingAnomalous
+from helpers.chapter import opened
 from helpers.images import load
 from helpers.metrics import auroc
+from helpers.notebook import ParameterError
 from helpers.runs import seeded
 
 chapter = definitions("adversarial-noise")
@@ -191,6 +193,32 @@ def test_a_record_says_what_else_ranks_the_pictures():
     far = abs(brightness / 255 - float(dark.mean))
     assert against["brightness"] == pytest.approx(chapter.stats.spearmanr(far, brightness).statistic, abs=1e-3)
     assert len(chapter.evaluate(EverythingAnomalous(), task)) == 1, "equal scores have no ranks"
+
+
+@pytest.mark.parametrize(("parameters", "said"), [
+    ({"low": 0.95}, "low and high must be in order and inside (0, 1), not 0.95 and 0.9"),
+    ({"high": 1.0}, "inside (0, 1), not 0.2 and 1.0"),
+    ({"size": 48}, "pixels a side, not 48; load them with size=64"),
+    ({"normal_class": "12"}, "12"),
+    ({"methods": ["DAE+Noise"]}, "methods cannot be 'DAE+Noise'"),
+    ({"products": "digits"}, "digits does not mark defects"),
+])  # fmt: skip
+def test_what_cannot_be_trained_is_refused_in_one_sentence(parameters, said):
+    with pytest.raises(ParameterError) as refused:
+        opened("adversarial-noise", {"tier": "smoke", **parameters})
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_every_rival_of_the_tables_has_a_run_in_its_own_protocol():
+    notebook = opened("adversarial-noise", {"tier": "smoke"})
+    found = {}
+    for job in notebook["jobs"](notebook["p"]):
+        found.setdefault(job.task.func.__name__ + str(job.task.args[0]), set()).add(job.method)
+    products = found.pop("product_taskparts")
+    assert set(notebook["TABLE_1"]) < found["small_task1"] and set(notebook["TABLE_2"]) < found["small_task2"]
+    assert set(notebook["TABLE_3"]) < products
+    for methods in (*found.values(), products):
+        assert {*notebook["OWN"], *notebook["EASY"], *TRIVIAL} <= methods
 
 
 def test_leads_are_paired_and_have_students_interval():
