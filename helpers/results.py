@@ -131,7 +131,8 @@ def table(columns, metric=None, *, rows="method", printed=None, recorded=None, t
     this = _own_cells(this_run, **options)[[rows, columns, "value"]].rename(columns={"value": "this_run"})
     found = cells.drop(columns="unit").merge(ours, how="outer").merge(this, how="outer")
     for name in (columns, rows):  # the printed order, then that of our runs; the mean is last
-        order = [*dict.fromkeys([*(listed if name == "metric" else []), *cells[name], *ours[name], *this[name]])]
+        found_there = sorted(ours[name]) if name in CLASSES else ours[name]  # records lie in no order
+        order = [*dict.fromkeys([*(listed if name == "metric" else []), *cells[name], *found_there, *this[name]])]
         order.sort(key=lambda value: value == "mean")
         found = found.sort_values(name, key=lambda c, order=order: c.map(order.index), kind="stable")
     found = found.reset_index(drop=True).assign(unit=unit, quoted=found.quoted.eq(True).to_numpy())
