@@ -197,14 +197,14 @@ def test_the_printed_cae_halves_its_rate_every_50_epochs():
 
 
 def test_the_scores_are_sums_over_an_image():
-    method = fitted("CAE e3")[0]
+    method, printed = fitted("CAE e3")[0], fitted("CAE as printed")[0]
     x = method.prepare(task().test[:3])
-    with engine.evaluating(method):
+    with engine.evaluating(method), engine.evaluating(printed):
         scores, difference = method.scores(x), x - method(x)
         torch.testing.assert_close(scores["l1"][1], difference[1].abs().sum())
         torch.testing.assert_close(scores["l2"][1], (difference[1] ** 2).sum())
         assert torch.equal(method.score(x), scores["l2"])
-        assert torch.equal(fitted("CAE as printed")[0].score(x), fitted("CAE as printed")[0].scores(x)["l1"])
+        assert torch.equal(printed.score(x), printed.scores(x)["l1"])
 
 
 def test_an_unknown_preset_is_refused():
