@@ -7,9 +7,13 @@ Adversarial Networks, ICLR 2016, from which GANomaly and most adversarial detect
 """
 
 from contextlib import contextmanager
+from functools import partial
 
+import torch
 from torch import nn
 from torch.nn import functional as F
+
+DCGAN_ADAM = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
 
 
 def pad32_pm1(images):
@@ -123,6 +127,27 @@ def dcgan_initialise(net):
         elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.normal_(layer.weight, 1, 0.02)
     return net
+
+
+def dcgan_discriminator(channels, side, width, code=1):
+    """Return a DCGAN discriminator in two parts: up to its last 4x4 features, and from there to (B, code)."""
+    net = dcgan_initialise(dcgan_encoder(channels, code, side, width))
+    return net[:-2], net[-2:]
+
+
+def cross_entropy(logits, label):
+    """Return the mean binary cross-entropy of logits with one label for all, 1.0 real or 0.0 drawn."""
+    return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, label, dtype=torch.float32))
+
+
+def tell_apart(real, drawn):
+    """Return a discriminator's loss for its logits of real and of drawn images."""
+    return cross_entropy(real, 1.0) + cross_entropy(drawn, 0.0)
+
+
+def squared_error(x, recon):
+    """Return ||x - x^||^2 (B,), the sum over an image, for two tensors (B, C, H, W)."""
+    return (x - recon).square().flatten(1).sum(1)
 
 
 @contextmanager

@@ -273,7 +273,7 @@ def test_the_loss_is_error_and_likelihood_and_the_least_and_greatest_of_training
     with torch.no_grad():
         x = method.prepare(task.train)
         z = method.encoder(x)
-        error, nll = vae.squared_error(x, method.decoder(z)), method.nll(z)
+        error, nll = nets.squared_error(x, method.decoder(z)), method.nll(z)
         loss = method.loss(engine.Batch(x, None, None))
         method.finish(engine.Data(method, task.train, task.train_y, "cpu"))
         scores = method.scores(x)

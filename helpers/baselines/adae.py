@@ -28,9 +28,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers.engine import Player
-from helpers.nets import dcgan_decoder, dcgan_encoder, dcgan_initialise, dcgan_pm1
-
-from .vae import squared_error
+from helpers.nets import dcgan_decoder, dcgan_encoder, dcgan_initialise, dcgan_pm1, squared_error
 
 
 class ADAE(nn.Module):

@@ -27,12 +27,17 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from helpers.engine import Player
-from helpers.nets import dcgan_decoder, dcgan_encoder, dcgan_initialise, dcgan_pm1
-
-ADAM = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
+from helpers.nets import (
+    DCGAN_ADAM,
+    cross_entropy,
+    dcgan_decoder,
+    dcgan_discriminator,
+    dcgan_initialise,
+    dcgan_pm1,
+    tell_apart,
+)
 
 
 class AnoGAN(nn.Module):
@@ -51,7 +56,7 @@ class AnoGAN(nn.Module):
         self.register_buffer("z0", torch.randn(code))
 
     def players(self):
-        adam = partial(ADAM, lr=self.lr)
+        adam = partial(DCGAN_ADAM, lr=self.lr)
         discriminator = [*self.features.parameters(), *self.classifier.parameters()]
         return [Player(self.discriminator_loss, discriminator, adam),
                 Player(self.generator_loss, self.generator.parameters(), adam)]  # fmt: skip
@@ -101,19 +106,3 @@ def search_rate(step, steps):
     """Return the learning rate at a step, from 0 on, of a search of so many steps."""
     part = step / steps
     return (0.01 if part < 0.4 else 0.001 if part < 0.6 else 0.0005) * 500 / steps
-
-
-def dcgan_discriminator(channels, side, width, code=1):
-    """Return a DCGAN discriminator in two parts: up to its last 4x4 features, and from there to (B, code)."""
-    net = dcgan_initialise(dcgan_encoder(channels, code, side, width))
-    return net[:-2], net[-2:]
-
-
-def cross_entropy(logits, label):
-    """Return the mean binary cross-entropy of logits with one label for all, 1.0 real or 0.0 drawn."""
-    return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, label, dtype=torch.float32))
-
-
-def tell_apart(real, drawn):
-    """Return a discriminator's loss for its logits of real and of drawn images."""
-    return cross_entropy(real, 1.0) + cross_entropy(drawn, 0.0)

@@ -24,8 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers.engine import Player
-
-from .vae import squared_error
+from helpers.nets import squared_error
 
 
 class ARAE(nn.Module):

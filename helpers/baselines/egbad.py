@@ -33,9 +33,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers.engine import Player
-from helpers.nets import check_side, dcgan_decoder, dcgan_encoder, dcgan_initialise, dcgan_pm1
-
-from .anogan import ADAM, dcgan_discriminator, tell_apart
+from helpers.nets import (
+    DCGAN_ADAM,
+    check_side,
+    dcgan_decoder,
+    dcgan_discriminator,
+    dcgan_encoder,
+    dcgan_initialise,
+    dcgan_pm1,
+    tell_apart,
+)
 
 TERMS = ("features", "cross-entropy")
 
@@ -63,7 +70,7 @@ class EGBAD(nn.Module):
         return nn.ModuleList([self.encoder, self.generator, self.discriminator])
 
     def players(self):
-        adam = partial(ADAM, lr=self.lr)
+        adam = partial(DCGAN_ADAM, lr=self.lr)
         both = [*self.encoder.parameters(), *self.generator.parameters()]  # they share none, so one Adam is two
         return [Player(self.discriminator_loss, self.discriminator.parameters(), adam),
                 Player(self.pair_loss, both, adam)]  # fmt: skip

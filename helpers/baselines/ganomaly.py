@@ -31,8 +31,6 @@ from torch.nn import functional as F
 from helpers import nets
 from helpers.engine import Player
 
-from .anogan import ADAM, dcgan_discriminator, tell_apart
-
 
 class GANomaly(nn.Module):
     """An encoder, a decoder, a second encoder and a discriminator for square images of `side` pixels.
@@ -49,12 +47,13 @@ class GANomaly(nn.Module):
         self.encoder = nets.dcgan_initialise(nets.dcgan_encoder(channels, code, side, width))
         self.decoder = nets.dcgan_initialise(nets.dcgan_decoder(code, channels, side, width))
         self.second = nets.dcgan_initialise(nets.dcgan_encoder(channels, code, side, width))
-        self.features, self.classifier = dcgan_discriminator(channels, side, width)
+        self.features, self.classifier = nets.dcgan_discriminator(channels, side, width)
 
     def players(self):
         generator = [p for net in (self.encoder, self.decoder, self.second) for p in net.parameters()]
         discriminator = [*self.features.parameters(), *self.classifier.parameters()]
-        return [Player(self.generator_loss, generator, ADAM), Player(self.discriminator_loss, discriminator, ADAM)]
+        return [Player(self.generator_loss, generator, nets.DCGAN_ADAM),
+                Player(self.discriminator_loss, discriminator, nets.DCGAN_ADAM)]  # fmt: skip
 
     def forward(self, x):
         return self.decoder(self.encoder(x))
@@ -73,7 +72,7 @@ class GANomaly(nn.Module):
 
     def discriminator_loss(self, batch):
         real, drawn = (self.classifier(self.features(x)) for x in (batch.x, self.drawn))
-        return tell_apart(real, drawn)
+        return nets.tell_apart(real, drawn)
 
     def score(self, x):
         with nets.batch_statistics(self) if self.batch_statistics else nullcontext():

@@ -25,9 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.nets import dcgan_decoder, dcgan_encoder, dcgan_pm1
-
-from .vae import squared_error
+from helpers.nets import dcgan_decoder, dcgan_encoder, dcgan_pm1, squared_error
 
 
 class LSA(nn.Module):

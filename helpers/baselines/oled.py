@@ -31,9 +31,7 @@ import torch
 from torch import nn
 
 from helpers.engine import Player
-from helpers.nets import batch_statistics, dcgan_decoder, dcgan_encoder, dcgan_pm1
-
-from .vae import squared_error
+from helpers.nets import batch_statistics, dcgan_decoder, dcgan_encoder, dcgan_pm1, squared_error
 
 
 class OLED(nn.Module):

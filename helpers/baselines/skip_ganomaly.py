@@ -31,8 +31,6 @@ from torch.nn import functional as F
 from helpers import nets
 from helpers.engine import Player
 
-from .anogan import ADAM, cross_entropy, dcgan_discriminator, tell_apart
-
 
 class SkipGANomaly(nn.Module):
     """A U-Net and a discriminator for square images of `side` pixels; `width` is that of their first convolutions.
@@ -49,13 +47,13 @@ class SkipGANomaly(nn.Module):
         self.w_adv, self.w_con, self.w_lat, self.lam = w_adv, w_con, w_lat, lam
         self.batch_statistics = batch_statistics
         self.generator = nets.dcgan_initialise(UNet(channels, side, width))
-        self.features = nn.Sequential(*dcgan_discriminator(channels, side, width, code))
+        self.features = nn.Sequential(*nets.dcgan_discriminator(channels, side, width, code))
         self.classifier = nets.dcgan_initialise(nn.Linear(code, 1, bias=False))
 
     def players(self):
         discriminator = [*self.features.parameters(), *self.classifier.parameters()]
-        return [Player(self.generator_loss, self.generator.parameters(), ADAM),
-                Player(self.discriminator_loss, discriminator, ADAM)]  # fmt: skip
+        return [Player(self.generator_loss, self.generator.parameters(), nets.DCGAN_ADAM),
+                Player(self.discriminator_loss, discriminator, nets.DCGAN_ADAM)]  # fmt: skip
 
     def forward(self, x):
         return self.generator(x)
@@ -66,14 +64,14 @@ class SkipGANomaly(nn.Module):
         with torch.no_grad():
             f = self.features(x)
         f_hat = self.features(x_hat)
-        l_adv = cross_entropy(self.classifier(f_hat), 1.0)
+        l_adv = nets.cross_entropy(self.classifier(f_hat), 1.0)
         l_con = F.l1_loss(x_hat, x)
         l_lat = F.mse_loss(f_hat, f)
         return self.w_adv * l_adv + self.w_con * l_con + self.w_lat * l_lat
 
     def discriminator_loss(self, batch):
         real, drawn = (self.classifier(self.features(x)) for x in (batch.x, self.drawn))
-        return tell_apart(real, drawn)
+        return nets.tell_apart(real, drawn)
 
     def score(self, x):
         with nets.batch_statistics(self) if self.batch_statistics else nullcontext():

@@ -21,7 +21,7 @@ Where this differs:
 
 from torch import nn
 
-from helpers.nets import dcgan_decoder, dcgan_encoder, dcgan_pm1
+from helpers.nets import dcgan_decoder, dcgan_encoder, dcgan_pm1, squared_error
 
 
 class VAE(nn.Module):
@@ -59,8 +59,3 @@ class VAE(nn.Module):
 def kl(mu, log_var):
     """Return KL(N(mu, sigma^2) || N(0, I)) (B,) for mu and log sigma^2, each (B, J)."""
     return (mu.square() + log_var.exp() - 1 - log_var).sum(1) / 2
-
-
-def squared_error(x, recon):
-    """Return ||x - x^||^2 (B,), the sum over an image, for two tensors (B, C, H, W)."""
-    return (x - recon).square().flatten(1).sum(1)
