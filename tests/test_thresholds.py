@@ -113,7 +113,7 @@ def frame(*of_records):
 
 def test_a_table_can_have_metrics_in_its_columns_in_the_order_asked_for():
     printed = pd.DataFrame({"dataset": "two", "method": "Mixer", "metric": ["precision", "f1"], "value": [0.5, 0.6],
-                            "unit": "", "digits": 1})  # fmt: skip
+                            "unit": "", "digits": 1, "note": ""})  # fmt: skip
     lines = frame(record(TWO, own=[{"aupro": 0.3}, {"category": "a", "mean_error": 1.0}]))
     asked = ["f1", "aupro", "precision"]
     cells = results.table("metric", asked, printed=printed, recorded=lines, dataset="two", rule="held out")
