@@ -36,6 +36,24 @@ def test_a_mean_over_classes_asks_for_the_classes_of_its_own_data_set():
     assert cells.recorded.to_dict() == pytest.approx({"mnist": 50.0, "fashion_mnist": 90.0})
 
 
+def test_a_mean_over_products_is_one_over_runs_of_one_product_each():
+    def of_product(c, value):
+        record = run()
+        record["config"]["protocol"] = {"name": "train_on_good", "dataset": "two", "categories": c.split(", ")}
+        record["metrics"] = [{"category": each, "auroc": value} for each in c.split(", ")]
+        return record
+
+    def mean(*of_records):
+        cells = results.table("dataset", "auroc", recorded=results.frame(of_records, "recorded"), dataset="two",
+                              category="mean")  # fmt: skip
+        return cells.recorded.tolist()
+
+    assert mean(of_product("a", 0.4), of_product("b", 0.6)) == pytest.approx([0.5])
+    assert mean(of_product("a, b", 0.8)) == pytest.approx([0.8])
+    with pytest.raises(ValueError, match="differ in categories"):  # one model of both is another thing
+        mean(of_product("a", 0.4), of_product("b", 0.6), of_product("a, b", 0.8))
+
+
 def test_frames_lie_side_by_side_and_an_empty_one_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: None)
     frame, drawn = pd.DataFrame({"y": [1.0, 2.0]}), []
