@@ -15,7 +15,8 @@ What it may add, each optional:
     after_epoch(epoch, data)            # after each epoch, which count from 1
     finish(data)                        # what scoring needs: after the last epoch, and before each look back
 
-The images stay on the device as uint8 and a batch is an index, so no step waits for the host. The weights of
+The images stay on the device as uint8 and a batch is an index, so no step waits for the host. Where a task holds
+features, read "features" for "images": they come to `prepare` as they are there. The weights of
 convolutions lie channels-last in memory, which is faster; a method therefore writes z.reshape, for z.view can fail.
 """
 

@@ -20,7 +20,8 @@ class Task:
     train (n, C, H, W) and test (m, C, H, W) uint8; train_y (n,) and test_y (m,) int64, index into `classes`;
     anomalous (m,) bool; masks (m, 1, H, W) bool and m kinds of the test images, None but for industrial sets.
     `protocol` names the rule, the data set and every parameter; `digest` is that of the whole data set.
-    held (k, C, H, W) and held_y (k,) are training images kept back by `hold_out`, else None.
+    held (k, C, H, W) and held_y (k,) are training images kept back by `hold_out`, else None. A task that
+    `features.of_task` made has float16 features in place of the images.
     """
 
     train: torch.Tensor
