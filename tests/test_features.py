@@ -155,6 +155,15 @@ def test_nothing_is_downloaded_unless_asked(hub):
     assert len(hub) == 1 and "\n" not in str(error.value)
 
 
+def test_weights_are_downloaded_when_asked(hub, tmp_path, monkeypatch):
+    def fetch(url, to, *_, **__):
+        torch.save(models.get_model("alexnet").state_dict(), to)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    assert features.network("alexnet", download=True)(torch.zeros(1, 3, 64, 64))[-1].shape == (1, 256, 1, 1)
+    assert features.network("alexnet")  # now they are here
+
+
 def test_a_damaged_file_of_weights_is_named(hub, tmp_path):
     file = tmp_path / "hub" / "checkpoints" / models.ResNet18_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
     file.write_bytes(b"<html>not found</html>")
@@ -277,7 +286,7 @@ def test_bare_corners_are_black(monkeypatch):
 
 
 @pytest.mark.parametrize("options,message", [
-    (dict(name="vgg"), "no extractor 'vgg'; possible are lite0, wide_resnet101_2"),
+    (dict(extractor="vgg"), "no extractor 'vgg'; possible are lite0, wide_resnet101_2"),
     (dict(kind="maps"), "no features 'maps'; possible are pooled, levels, patches"),
     (dict(crop=80), "not more than the size 72, not 80"),
     (dict(crop=32), "64 pixels or more"),
@@ -318,7 +327,7 @@ def test_the_same_images_in_another_task_are_found(passes):
 def test_what_is_made_otherwise_is_another_file(passes, cache, hub, tmp_path):
     net = models.get_model("resnet18")
     torch.save(net.state_dict(), tmp_path / "hub/checkpoints" / models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2])
-    ways = [{}, dict(name="resnet18"), dict(kind="levels"), dict(size=80), dict(crop=72), dict(rotations=(2, 2)),
+    ways = [{}, dict(extractor="resnet18"), dict(kind="levels"), dict(size=80), dict(crop=72), dict(rotations=(2, 2)),
             dict(kind="patches"), dict(kind="patches", average=3), dict(kind="patches", stages=(3,))]  # fmt: skip
     for way in ways:
         features.of_task(task(1, 1), **QUICK | way)

@@ -15,13 +15,13 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE = (127 / 255,) * 3, (128 / 255,) * 3  # pixels 0..255 become (x - 127) / 128
 
 
-def network(name="lite0", download=False):
+def network(extractor="lite0", download=False):
     """Return a network of EXTRACTORS with ImageNet's weights as Stages, in eval mode and without gradients.
 
     `download` lets torchvision fetch weights that are not here. ValueError for an unknown name or a damaged file,
     FileNotFoundError where the weights are not here, OSError where they cannot be fetched.
     """
-    chosen = extractor(name)
+    chosen = entry(extractor)
     with torch.device("meta"):  # to draw first weights takes longer than to load the right ones
         model = chosen.build()
     model.load_state_dict(chosen.weights(download), assign=True)
@@ -29,15 +29,15 @@ def network(name="lite0", download=False):
 
 
 @functools.cache  # building costs a fifth of a second
-def shapes(name, side):
+def shapes(extractor, side):
     """Return the shapes (C, h, w) of a network's maps, one a stage, for images of side x side; needs no weights."""
-    chosen = extractor(name)
+    chosen = entry(extractor)
     with torch.device("meta"):
         maps = chosen.split(chosen.build()).eval()(torch.zeros(1, 3, side, side))
     return [tuple(m.shape[1:]) for m in maps]
 
 
-def extractor(name):
+def entry(name):
     """Return an entry of EXTRACTORS; ValueError lists the names."""
     if name not in EXTRACTORS:
         raise ValueError(f"There is no extractor {name!r}; possible are {', '.join(EXTRACTORS)}.")
@@ -97,18 +97,19 @@ def _torchvision(name, split, middle):
     def weights(download):
         from torchvision import models
 
-        entry = models.get_model_weights(name).IMAGENET1K_V1
-        path = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
+        official = models.get_model_weights(name).IMAGENET1K_V1
+        url = official.url
+        path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
         if path.exists():
             return _read(path, name)
         if not download:
-            raise FileNotFoundError(f"The ImageNet weights of {name} are not here: pass download=True, put {entry.url} "
-                                    f"into {path.parent}, or take lite0, whose weights are installed.")  # fmt: skip
+            raise FileNotFoundError(f"The ImageNet weights of {name} are not here: pass download=True, put {url} into "
+                                    f"{path.parent}, or take lite0, whose weights are installed.")  # fmt: skip
         try:
-            return entry.get_state_dict(progress=False, check_hash=True)
+            return official.get_state_dict(progress=False, check_hash=True)
         except (OSError, RuntimeError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise OSError(f"The ImageNet weights of {name} cannot be fetched from {entry.url}: {reason}.") from error
+            raise OSError(f"The ImageNet weights of {name} cannot be fetched from {url}: {reason}.") from error
 
     return Extractor(build, weights, split, middle)
 

@@ -10,16 +10,16 @@ from torch.nn import functional as F
 from .. import engine
 from ..images import resize
 from ..images.cache import read_cached, write_cached
-from .extractors import extractor, network, shapes
+from .extractors import entry, network, shapes
 
 VERSION = 1  # of the numbers: raise it when the same image would give other features
 KINDS = ("pooled", "levels", "patches", "patches+pooled")
 AT_ONCE = 16  # images in one pass; more are no faster and take more memory
 
 
-def of_task(task, name="lite0", kind="pooled", size=256, crop=224, stages=None, average=1, rotations=None,
+def of_task(task, extractor="lite0", kind="pooled", size=256, crop=224, stages=None, average=1, rotations=None,
             download=False, device=None):  # fmt: skip
-    """Return the task with float16 features of the extractor `name` where its images were: in train, test and held.
+    """Return the task with float16 features of a frozen network where its images were: in train, test and held.
 
     Images are resized to size x size and cut to the crop x crop pixels in their middle; masks as well, so that they lie
     on what the network sees: (m, 1, crop, crop). A grey image gets three equal channels. `protocol` gains "features", a
@@ -34,9 +34,9 @@ def of_task(task, name="lite0", kind="pooled", size=256, crop=224, stages=None, 
 
     ValueError for what is not possible; other errors as in `network`, where the cache does not hold the features.
     """
-    stages = _checked(name, kind, size, crop, stages, average, rotations)
-    said = _said(name, kind, size, crop, stages, average, rotations)
-    compute = partial(_computed, name=name, kind=kind, size=size, crop=crop, stages=stages, average=average,
+    stages = _checked(extractor, kind, size, crop, stages, average, rotations)
+    said = _said(extractor, kind, size, crop, stages, average, rotations)
+    compute = partial(_computed, extractor=extractor, kind=kind, size=size, crop=crop, stages=stages, average=average,
                       download=download, device=device)  # fmt: skip
     R, S = rotations or (1, 1)
 
@@ -52,17 +52,17 @@ def of_task(task, name="lite0", kind="pooled", size=256, crop=224, stages=None, 
                    masks=masks, protocol=task.protocol | {"features": said})  # fmt: skip
 
 
-def reader(name="lite0", kind="pooled", size=256, crop=224, stages=None, average=1, download=False, device=None):
+def reader(extractor="lite0", kind="pooled", size=256, crop=224, stages=None, average=1, download=False, device=None):
     """Return a function from uint8 images (n, 1 or 3, H, W) to their float16 features, without a cache.
 
     Arguments and errors as in `of_task`. The function takes an angle in degrees, too, by which pictures are turned.
     """
     from torchvision.transforms.functional import InterpolationMode, center_crop, rotate
 
-    stages = _checked(name, kind, size, crop, stages, average, None)
+    stages = _checked(extractor, kind, size, crop, stages, average, None)
     device = torch.device(device or engine.default_device())
-    net = network(name, download).to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
-    mean, sd = (torch.tensor(v, device=device).view(3, 1, 1) for v in (extractor(name).mean, extractor(name).sd))
+    net = network(extractor, download).to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
+    mean, sd = (torch.tensor(v, device=device).view(3, 1, 1) for v in (entry(extractor).mean, entry(extractor).sd))
 
     @torch.inference_mode()
     def read(images, angle=0):
@@ -74,22 +74,22 @@ def reader(name="lite0", kind="pooled", size=256, crop=224, stages=None, average
     return read
 
 
-def layout(name="lite0", kind="levels", stages=None, crop=224):
+def layout(extractor="lite0", kind="levels", stages=None, crop=224):
     """Return how features lie in an image's row or map, a list of whole numbers; needs no weights.
 
     [d] for pooled, [d1, d2, ...], a width a stage, for levels, [C, h, w] for patches with or without pooled. Errors as
     in `of_task`.
     """
-    stages = _checked(name, kind, crop, crop, stages, 1, None)
-    every = shapes(name, crop)
+    stages = _checked(extractor, kind, crop, crop, stages, 1, None)
+    every = shapes(extractor, crop)
     if "patches" not in kind:
         return [c for c, _, _ in (every if kind == "levels" else every[-1:])]
     return [sum(every[k][0] for k in stages), *every[stages[0]][1:]]
 
 
-def _checked(name, kind, size, crop, stages, average, rotations):
+def _checked(extractor, kind, size, crop, stages, average, rotations):
     """Return the stages to take, all for levels; ValueError for anything that is not possible."""
-    chosen = extractor(name)
+    chosen = entry(extractor)
     if kind not in KINDS:
         raise ValueError(f"There are no features {kind!r}; possible are {', '.join(KINDS)}.")
     if not 64 <= crop <= size:
@@ -101,15 +101,15 @@ def _checked(name, kind, size, crop, stages, average, rotations):
                          f"{rotations!r} for {kind}.")  # fmt: skip
     if "patches" not in kind:
         return None
-    stages, known = tuple(stages or chosen.middle), len(shapes(name, 64))
+    stages, known = tuple(stages or chosen.middle), len(shapes(extractor, 64))
     if not set(stages) <= set(range(known)):
-        raise ValueError(f"{name} has the stages 0 to {known - 1}, not {', '.join(map(str, stages))}.")
+        raise ValueError(f"{extractor} has the stages 0 to {known - 1}, not {', '.join(map(str, stages))}.")
     return stages
 
 
-def _said(name, kind, size, crop, stages, average, rotations):
+def _said(extractor, kind, size, crop, stages, average, rotations):
     """How features are made, in words: what records are found by, and what tables show."""
-    words = [f"{name} {kind}", f"{size} pixels" + (f" cut to {crop}" if crop < size else "")]
+    words = [f"{extractor} {kind}", f"{size} pixels" + (f" cut to {crop}" if crop < size else "")]
     words += [f"stages {' '.join(map(str, stages))}"] if stages else []
     words += [f"mean of {average} x {average}"] if average > 1 else []
     words += [f"{rotations[0]} and {rotations[1]} rotations"] if rotations else []
@@ -129,12 +129,12 @@ def _kept(images, turns, said, compute):
     return x
 
 
-def _computed(images, angles, name, download, device, **how):
+def _computed(images, angles, extractor, download, device, **how):
     """Features (n, len(angles), ...) float16, on the CPU, of uint8 images (n, 1 or 3, H, W)."""
     from tqdm.auto import tqdm
 
-    read, found = reader(name, download=download, device=device, **how), []
-    with tqdm(total=len(images) * len(angles), desc=f"features of {name}", unit="") as bar:
+    read, found = reader(extractor, download=download, device=device, **how), []
+    with tqdm(total=len(images) * len(angles), desc=f"features of {extractor}", unit="") as bar:
         for some in images.split(AT_ONCE):
             found.append(torch.stack([read(some, angle).cpu() for angle in angles], 1))
             bar.update(len(some) * len(angles))
