@@ -78,3 +78,35 @@ class GANomaly(nn.Module):
         with nets.batch_statistics(self) if self.batch_statistics else nullcontext():
             z = self.encoder(x)
             return (z - self.second(self.decoder(z))).square().mean(1)
+
+
+class FeatureGANomaly(GANomaly):
+    """GANomaly over vectors of `inputs` numbers, features of a frozen network, in place of images.
+
+    ALGAN's Tables 2 and 3 list it after Rudolph et al. (DifferNet, WACV 2021), who do not describe its networks. Here
+    each has three dense layers, as many as ALGAN-feature's: inputs, `width`, `width` / 2, `code` in the encoders, back
+    in the decoder, and from inputs to one logit in the discriminator. Norms, activations and weights are a DCGAN's;
+    the decoder ends linearly, for features have no bounds. The score of views (B, R, inputs) is their mean.
+    """
+
+    prepare = staticmethod(torch.Tensor.float)
+
+    def __init__(self, inputs=2048, width=1024, code=100, w_adv=1, w_con=50, w_enc=1, batch_statistics=False):
+        nn.Module.__init__(self)  # GANomaly's own would build networks for images
+        self.w_adv, self.w_con, self.w_enc = w_adv, w_con, w_enc
+        self.batch_statistics = batch_statistics
+        self.encoder = dense(inputs, width, width // 2, code)
+        self.decoder = dense(code, width // 2, width, inputs, decoder=True)
+        self.second = dense(inputs, width, width // 2, code)
+        judge = dense(inputs, width, width // 2, 1)
+        self.features, self.classifier = judge[:-1], judge[-1]
+
+    def score(self, x):
+        return super().score(x.flatten(0, -2)).reshape(len(x), -1).mean(1)
+
+
+def dense(a, b, c, d, decoder=False):
+    """Return three dense layers from a to d numbers, with the norms and activations of a DCGAN's encoder or decoder."""
+    norm, activation = (nn.BatchNorm1d(b), nn.ReLU()) if decoder else (nn.Identity(), nn.LeakyReLU(0.2))
+    return nets.dcgan_initialise(nn.Sequential(
+        nn.Linear(a, b), norm, activation, nn.Linear(b, c), nn.BatchNorm1d(c), activation, nn.Linear(c, d)))
