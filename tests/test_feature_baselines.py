@@ -199,7 +199,9 @@ def test_rounds_choose_what_steps_would(candidates, n, d, monkeypatch):
     assert coreset(points, n // 3, starts).tolist() == plainly(points, n // 3, starts)
 
 
-def test_equal_patches_are_chosen_once():
+@pytest.mark.parametrize("candidates", [2, 1024])
+def test_equal_patches_are_chosen_once(candidates, monkeypatch):
+    monkeypatch.setattr(patchcore, "CANDIDATES", candidates)
     points = torch.tensor([[0.0, 0], [1, 0]]).repeat(5, 1)
     chosen = coreset(points, 10, torch.tensor([0]))
     assert sorted(chosen.tolist()) == list(range(10)) and chosen[0] % 2 == 1
@@ -244,11 +246,15 @@ def test_equation_7_by_hand():
         assert score == pytest.approx(weight * s, rel=1e-4)
 
 
-def test_the_projection_is_used_where_there_are_more_channels():
-    wide = made_up(drawn(10, 40, 4, 4).half(), drawn(4, 40, 4, 4).half())
-    kept = [fitted("PatchCore", wide, projection=p, seed=s).memory for p, s in ((40, 0), (40, 0), (3, 0), (3, 1))]
-    assert torch.equal(kept[0], kept[1])
-    assert not torch.equal(kept[0], kept[2]) and not torch.equal(kept[2], kept[3])
+def test_patches_are_chosen_on_the_projection_and_kept_whole(monkeypatch):
+    x = drawn(10, 40, 4, 4).half()
+    monkeypatch.setattr(torch, "randn", torch.eye)  # a projection on the first channels
+    first = x.clone()
+    first[:, 3:] = 0
+    whole, part = (fitted("PatchCore", made_up(train, x), projection=3).memory for train in (x, first))
+    assert torch.equal(whole[:, :3], part[:, :3]) and whole[:, 3:].abs().min() > 0
+    other = fitted("PatchCore", made_up(x, x), projection=20).memory
+    assert not torch.equal(whole, other)
 
 
 @pytest.mark.parametrize("share", [0, 1.5])
