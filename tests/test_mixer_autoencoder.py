@@ -17,7 +17,7 @@ from pytorch_msssim import ms_ssim, ssim
 from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from helpers import engine, files, metrics, protocols, records, results, thresholds
+from helpers import engine, metrics, protocols, records, results, thresholds
 from helpers.images import parts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -326,34 +326,6 @@ def run(tmp_path, *parameters):
         command += ["-p", name, value]
     environment = {name: value for name, value in os.environ.items() if name != "DATA_ROOT"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
-
-
-def test_only_files_that_the_book_wrote_are_deleted_or_replaced(tmp_path):
-    (tmp_path / "overlay-07.png").write_text("mine")
-    files.renew(tmp_path, ["scores.csv", "overlay-01.png", "overlay-02.png"])
-    for name in ("scores.csv", "overlay-01.png", "overlay-02.png"):
-        (tmp_path / name).write_text("ours")
-    files.renew(tmp_path, ["scores.csv", "overlay-01.png"])
-    assert {path.name for path in tmp_path.iterdir()} == {"overlay-07.png", files.MANIFEST}
-    with pytest.raises(FileExistsError, match="overlay-07.png was not written by this book"):
-        files.renew(tmp_path, ["overlay-07.png"])
-    assert (tmp_path / "overlay-07.png").read_text() == "mine"
-
-
-def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "precious").write_text("mine")
-    (tmp_path / "out" / files.MANIFEST).write_text(f"../precious\n{tmp_path / 'precious'}\n..\n")
-    files.renew(tmp_path / "out", [])
-    assert (tmp_path / "precious").exists()
-
-
-def test_an_output_that_cannot_be_written_is_said_before_anything_is_computed(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(PermissionError, match="file is not a folder"):
-        files.check_output(tmp_path / "file" / "result", ["scores.csv"])
-    files.check_output(tmp_path / "new" / "folder", ["scores.csv"])
-    assert not (tmp_path / "new").exists()
 
 
 def broken_files(folder):
