@@ -45,7 +45,10 @@ def check_output(folder, names):
     exist yet.
     """
     folder = Path(folder)
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    try:
+        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    except OSError as error:
+        raise OSError(f"{folder} cannot be the name of a folder ({error.strerror}).") from None
     try:
         tempfile.TemporaryFile(dir=there).close()  # permissions alone do not say it: not for root, not in /proc
     except OSError as error:
@@ -54,8 +57,8 @@ def check_output(folder, names):
     ours = _ours(folder)
     foreign = [name for name in names if os.path.lexists(folder / name) and name not in ours]
     if foreign:
-        raise FileExistsError(f"{folder / foreign[0]} is not, or no longer, what this book wrote: move it away, or name "
-                              "another folder for output.")  # fmt: skip
+        raise FileExistsError(f"{folder / foreign[0]} is not, or no longer, what this book wrote: move it away, or "
+                              "name another folder for output.")  # fmt: skip
 
 
 @contextmanager

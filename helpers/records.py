@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT / "data" / "runs"  # committed: the paper tier
 SCRATCH = ROOT / "data" / "cache" / "runs"  # ignored: everything else
 PARTS = {"config": dict, "metrics": list, "history": list, "images": dict, "losses": list, "provenance": dict}
+DECIDES = {"method": str, "protocol": dict, "settings": dict, "seed": int, "epochs": int}  # in every config
 
 
 def key(config):
@@ -56,8 +57,11 @@ def save(record, folder):
     """Write a record and return it; the file is whole or absent, whatever happens to the process.
 
     Two processes may save at once: each writes a file of its own and renames it, which replaces in one step.
+    ValueError for what `read` would refuse.
     """
     text = to_text(record)
+    if wrong := _wrong_part(record):
+        raise ValueError(f"The {wrong} of a run of {record['config']['method']} cannot be recorded.")
     with whole(path_of(record["config"], folder)) as file:
         file.write(text.encode())
     return record
@@ -89,16 +93,52 @@ def rounded(values, digits=6):
 
 
 def read(path):
-    """Return the record in one file; ValueError names a file that is not a record."""
+    """Return the record in one file; ValueError names a file that is not a record, or not the one of its name."""
+    path = Path(path)
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-        wrong = [name for name, kind in PARTS.items() if not isinstance(record[name], kind)]
-        wrong += [] if all(isinstance(line, dict) for line in record["metrics"]) else ["metrics"]
-        if wrong or not {"method", "protocol", "seed", "epochs"} <= set(record["config"]):
-            raise KeyError(*wrong or ["config"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a run record ({error!r}); delete it to run again.") from error
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        wrong = _wrong_part(record)
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        wrong = type(error).__name__
+    if wrong:
+        raise ValueError(f"{path} is not the record of a run ({wrong}); delete it to run again.")
+    if path.name != path_of(record["config"], path.parent).name:
+        raise ValueError(f"{path} holds the record of another run; delete it to run again.")
     return record
+
+
+def _wrong_part(record):
+    """Return the name of a part that is not as this module's text says, or None."""
+    for name, kind in PARTS.items():
+        if not isinstance(record[name], kind):
+            return name
+    config, losses = record["config"], record["losses"]
+    right = {
+        "config": all(isinstance(config[name], kind) for name, kind in DECIDES.items()),
+        "metrics": all(map(_is_line, record["metrics"])),
+        "history": all(_is_line(line) and "epoch" in line for line in record["history"]),
+        "images": all(map(_is_numbers, record["images"].values())),
+        "losses": len(losses) == config["epochs"] and all(map(_is_numbers, losses)),
+        "provenance": _is_number(record["provenance"]["seconds"]),
+    }
+    return next((name for name in right if not right[name]), None)
+
+
+def _is_line(line):
+    measured = [value for value in line.values() if not isinstance(value, str)] if isinstance(line, dict) else []
+    return bool(measured) and all(map(_is_number, measured))
+
+
+def _is_numbers(values):
+    return isinstance(values, list) and all(_is_numbers(v) if isinstance(v, list) else _is_number(v) for v in values)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _refuse(constant):
+    raise ValueError(f"{constant} is no number")
 
 
 def read_all(folder, **config):

@@ -84,7 +84,8 @@ def test_a_full_disk_is_named_by_the_file_that_found_no_room(tmp_path, monkeypat
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError) as error, whole(tmp_path / "file"):
         pass
-    assert error.value.errno == errno.ENOSPC and str(error.value).endswith(f"No space left on device: '{tmp_path}/file'")
+    assert error.value.errno == errno.ENOSPC
+    assert str(error.value).endswith(f"No space left on device: '{tmp_path}/file'")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -107,8 +107,8 @@ def test_a_run_that_is_there_in_the_other_precision_is_not_missing(listed, tmp_p
     folder = tmp_path / "runs" / "comparing-autoencoders"
     todo = record.missing(record.entries(), tmp_path / "runs")
     trained = next(config for _, _, config in todo if config["epochs"])
-    done = {"config": trained | {"precision": "bf16"}, "metrics": [], "history": [], "images": {}, "losses": [],
-            "provenance": {}}  # fmt: skip
+    done = {"config": trained | {"precision": "bf16"}, "metrics": [], "history": [], "images": {},
+            "losses": [[0.5]] * trained["epochs"], "provenance": {"seconds": 1.0}}  # fmt: skip
     records.save(done, folder)
     assert len(record.missing(record.entries(), tmp_path / "runs")) == len(todo) - 1
 

@@ -19,9 +19,9 @@ FORK = multiprocessing.get_context("fork")
 
 
 def a_record(number=0, size=10, **config):
-    config = {"method": "m", "seed": number, "protocol": {}, "epochs": size, **config}
+    config = {"method": "m", "seed": number, "protocol": {}, "settings": {}, "epochs": size, **config}
     return {"config": config, "metrics": [{"auroc": 0.5}], "history": [], "images": {"score": [0.5] * 3},
-            "losses": [[0.25]] * size, "provenance": {"tier": "smoke"}}  # fmt: skip
+            "losses": [[0.25]] * size, "provenance": {"seconds": 1.5}}  # fmt: skip
 
 
 def test_a_record_is_found_by_its_configuration(tmp_path):
@@ -39,6 +39,13 @@ def test_a_record_under_anothers_name_is_not_taken_for_it(tmp_path):
     records.path_of(other["config"], tmp_path).write_bytes(records.path_of(one["config"], tmp_path).read_bytes())
     with pytest.raises(ValueError, match="holds the record of another run; delete it to run again"):
         records.find(other["config"], tmp_path)
+
+
+def test_a_copy_beside_a_record_is_not_counted_twice(tmp_path):
+    path = records.path_of(records.save(a_record(), tmp_path)["config"], tmp_path)
+    path.with_stem(f"{path.stem} (1)").write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match=r"\(1\).json holds the record of another run; delete it"):
+        records.read_all(tmp_path)
 
 
 def test_a_record_has_a_line_a_fact(tmp_path):
@@ -63,27 +70,36 @@ def test_numbers_that_json_does_not_know_are_refused_and_leave_nothing(tmp_path)
     record["metrics"][0]["auroc"] = float("nan")
     with pytest.raises(ValueError, match="JSON compliant"):
         records.save(record, tmp_path)
+    with pytest.raises(ValueError, match="losses"):
+        records.save(a_record() | {"losses": []}, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-WRONG = [{"metrics": {"auroc": 1}}, {"metrics": ["auroc"]}, {"losses": None}, {"config": {"seed": 0}},
-         {"provenance": []}]  # fmt: skip
+WRONG = [{"metrics": {"auroc": 1}}, {"metrics": ["auroc"]}, {"metrics": [{"auroc": None}]},
+         {"metrics": [{"auroc": "0.9"}]}, {"metrics": [{}]}, {"history": [{"auroc": 0.5}]}, {"images": {"score": 0.5}},
+         {"images": {"score": ["0.5"]}}, {"losses": None}, {"losses": []}, {"losses": [[0.25]] * 9},
+         {"losses": [0.25] * 10}, {"losses": [[None]] * 10}, {"config": {"seed": 0}},
+         {"config": a_record()["config"] | {"epochs": None}}, {"config": None}, {"provenance": []},
+         {"provenance": {"seconds": "long"}}, dict.fromkeys(records.PARTS)]  # fmt: skip
+TEXT = records.to_text(a_record())
+NO_NUMBERS = [TEXT.replace("0.25", "NaN"), TEXT.replace("0.25", "1e999"), TEXT.replace("0.25", "9" * 5000), "[" * 10**5]
 
 
 @pytest.mark.parametrize("content", [b"", b'{"config": {', b"\xff\xfe", b"[]", b'{"metrics": {}}', b"null",
-                                     *(records.to_text(a_record() | wrong).encode() for wrong in WRONG)])  # fmt: skip
+                                     *(records.to_text(a_record() | wrong).encode() for wrong in WRONG),
+                                     *map(str.encode, NO_NUMBERS)])  # fmt: skip
 def test_a_damaged_record_is_named_in_one_sentence(content, tmp_path):
     path = tmp_path / "m-0123456789abcdef.json"
     path.write_bytes(content)
     with pytest.raises(ValueError) as error:
         records.read_all(tmp_path)
-    assert str(path) in str(error.value) and "delete it to run again" in str(error.value)
-    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path} is not the record of a run (")
+    assert str(error.value).endswith("delete it to run again.") and "\n" not in str(error.value)
 
 
 def test_records_are_chosen_by_their_configuration(tmp_path):
     for seed in range(3):
-        records.save(a_record(seed, epochs=5 + seed % 2), tmp_path)
+        records.save(a_record(seed, size=5 + seed % 2), tmp_path)
     assert {r["config"]["seed"] for r in records.read_all(tmp_path)} == {0, 1, 2}
     assert {r["config"]["seed"] for r in records.read_all(tmp_path, epochs=5)} == {0, 2}
     assert records.read_all(tmp_path, epochs=5, seed=1) == []
