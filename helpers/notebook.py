@@ -1,21 +1,28 @@
 """What a notebook's first cells need: parameters checked before anything is computed, data, runs, a card."""
 
 import ast
+import os
 import platform
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import torch
 from IPython import get_ipython
 
-from . import engine, images, records
-from .sweep import sweep
+from . import engine, images, protocols, records
+from .sweep import connected, sweep
 
 TIER_NAMES = ("smoke", "quick", "paper")
 # Every notebook has these parameters; None leaves the choice to the code that uses them.
 COMMON = {"tier": str, "device": str, "precision": str, "data_root": str, "download": bool, "budget_minutes": float,
           "workers": int, "stack": int, "scheduler": str}  # fmt: skip
 MAY_BE_NONE = ("device", "precision", "data_root", "budget_minutes", "scheduler")
+PROCESSORS = os.cpu_count() or 1
+# The largest number that a person could mean, by a parameter's name or by the last word of it.
+MOST = {"epochs": 100_000, "seeds": 100, "classes": 1000, "size": 1024, "batch_size": 65_536, "width": 256,
+        "probes": 1000, "noise": 10, "stack": 1024, "budget_minutes": 525_600, "workers": 4 * PROCESSORS}  # fmt: skip
+MOST_ELSE = 1_000_000
 
 
 class ParameterError(ValueError):
@@ -25,13 +32,23 @@ class ParameterError(ValueError):
         return [f"ParameterError: {self}"]
 
 
+@contextmanager
+def refused():
+    """Show what readers, protocols and the store of runs refuse in this block as one sentence: a ParameterError."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ParameterError(" ".join(str(error).split())) from None
+
+
 def settings(namespace, chapter, tiers, choices=None, injected=None):
     """Return the checked parameters of a notebook; a parameter that is None takes its tier's value.
 
     `namespace` is the notebook's globals(), `chapter` its name. `tiers` maps "smoke", "quick" and "paper" to
     {parameter: value} and so names the chapter's own parameters and their types. `choices` maps a parameter to what
-    it, or each of its list, may be. `injected` is the source that papermill put in; None finds it. Raises
-    ParameterError, one sentence, for an unknown name, a wrong type or a value that is not possible.
+    it, or each of its list, may be; a single value stands for a list of one. `injected` is the source that papermill
+    put in; None finds it. Raises ParameterError, one sentence, for an unknown name, a wrong type, a value that is not
+    possible, a scheduler that does not answer and a damaged record of the chapter.
     """
     own = tiers["quick"]
     names = [*COMMON, *own]
@@ -49,11 +66,17 @@ def settings(namespace, chapter, tiers, choices=None, injected=None):
             value = tiers[given["tier"]][name]
         elif not (value is None and name in MAY_BE_NONE):
             kind = COMMON.get(name) or type(own[name])
-            value = _check(name, value, kind, choices.get(name))
+            inner = next((type(item) for tier in tiers.values() for item in tier[name]), None) if kind is list else None
+            value = _check(name, value, kind, choices.get(name), inner)
         values[name] = value
     _check_device(values["device"])
     values["precision"] = values["precision"] or ("auto" if values["tier"] == "paper" else "fp32")
     folder = (records.RECORDED if values["tier"] == "paper" else records.SCRATCH) / chapter
+    with refused():
+        if values["scheduler"]:
+            connected(values["scheduler"]).close()
+        for place in {records.RECORDED / chapter, folder}:
+            records.read_all(place)  # what is damaged would stop the notebook later, after a training
     return SimpleNamespace(**values, chapter=chapter, folder=folder, began=time.monotonic())
 
 
@@ -77,19 +100,20 @@ def minutes_left(p):
 
 
 def load(p, name=None):
-    """Return the Images named by the settings `p`; ParameterError says in one sentence what is missing or damaged."""
-    try:
-        return images.load_once(name or p.dataset, p.data_root, p.download)
-    except (ValueError, OSError) as error:
-        raise ParameterError(str(error)) from None
+    """Return the Images named by the settings `p`; ParameterError says in one sentence what is missing or damaged.
+
+    The limit of the settings, where there is one, must suit the classes of these images.
+    """
+    with refused():
+        data = images.load_once(name or p.dataset, p.data_root, p.download)
+        protocols.check_limit(getattr(p, "limit", None), data)
+    return data
 
 
 def class_name(p, data, default):
     """Return the name of the class that the settings call normal, or `default` where they leave it open."""
-    try:
+    with refused():
         return data.classes[images.class_index(data, p.normal_class or default)]
-    except ValueError as error:
-        raise ParameterError(str(error)) from None
 
 
 def class_names(p, data):
@@ -125,12 +149,18 @@ def _assigned(source):
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def _check(name, value, kind, allowed):
+def _check(name, value, kind, allowed, inner=None, subject="Parameter"):
+    """Return a value as its kind; of a list each item is checked as `inner`."""
     if kind in (list, bool) and isinstance(value, str):  # papermill's -p passes "['cae']" and "True" as text
         try:
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            value = [value] if kind is list else value
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            pass
+    if kind is list:
+        value = list(value) if isinstance(value, (list, tuple)) else [value]
+        if not value:
+            raise ParameterError(f"Parameter {name} is an empty list; name at least one.")
+        return [_check(name, item, inner or type(item), allowed, subject="Each item of parameter") for item in value]
     if kind is str and type(value) is int:  # -p normal_class 3 arrives as a number
         value = str(value)
     right = (
@@ -138,15 +168,15 @@ def _check(name, value, kind, allowed):
         else type(value) is kind
     )  # fmt: skip
     if not right:
-        words = {int: "a whole number", float: "a number", str: "a word", bool: "True or False", list: "a list"}
-        raise ParameterError(f"Parameter {name} must be {words[kind]}, not {value!r}.")
-    if kind in (int, float) and value <= 0:
-        raise ParameterError(f"Parameter {name} must be above 0, not {value!r}.")
-    for item in value if kind is list else [value]:
-        if allowed is not None and item not in allowed:
-            raise ParameterError(f"Parameter {name} cannot be {item!r}; possible are {', '.join(map(str, allowed))}.")
-    if kind is list and not value:
-        raise ParameterError(f"Parameter {name} is an empty list; name at least one.")
+        words = {int: "a whole number", float: "a number", str: "a word", bool: "True or False"}
+        raise ParameterError(f"{subject} {name} must be {words[kind]}, not {value!r}.")
+    if allowed is not None and value not in allowed:
+        raise ParameterError(f"{subject} {name} cannot be {value!r}; possible are {', '.join(map(str, allowed))}.")
+    if kind in (int, float):
+        most = MOST.get(name, MOST.get(name.rpartition("_")[2], MOST_ELSE))
+        if not 0 < value <= most:  # not even NaN is
+            why = f", four for each of {PROCESSORS} processors" if name == "workers" else ""
+            raise ParameterError(f"{subject} {name} must be above 0 and at most {most:,}{why}, not {value!r}.")
     return value
 
 
@@ -154,7 +184,10 @@ def _check_device(device):
     if device is None:
         return
     try:
+        known = torch.device(device).type in ("cpu", "cuda")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
+        known = False
+    if not known:
         found = "cpu and cuda" if torch.cuda.is_available() else "cpu"
-        raise ParameterError(f"Device {device!r} is not at hand; this machine has {found}.") from None
+        raise ParameterError(f"Device {device!r} is not at hand; this machine has {found}.")

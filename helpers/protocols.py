@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from helpers.images import Images, class_index
+from helpers.images.industrial import NAMES
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ def one_normal(images: Images, normal_class, limit: int | None = None) -> Task:
     exist or a limit below the number of classes.
     """
     normal = class_index(images, normal_class)
-    _check_limit(limit, images)
+    check_limit(limit, images)
     train = _thin(torch.nonzero(~images.test & (images.y == normal)).flatten(), images.y, limit)
     test = _thin(torch.nonzero(images.test).flatten(), images.y, limit)
     protocol = _protocol("one_normal", images, normal_class=images.classes[normal], limit=limit)
@@ -60,7 +61,7 @@ def one_anomalous(images: Images, anomalous_class, seed: int, limit: int | None 
     numpy.random.RandomState(seed) draws the 80 %. `limit` and errors as in `one_normal`.
     """
     anomalous = class_index(images, anomalous_class)
-    _check_limit(limit, images)
+    check_limit(limit, images)
     normals = np.flatnonzero(images.y != anomalous)
     shuffled = torch.from_numpy(np.random.RandomState(seed).permutation(normals))
     cut = len(normals) * 4 // 5
@@ -107,8 +108,7 @@ def train_on_good(images: Images, categories=None) -> Task:
     The protocol of MVTec AD. `categories` lists the products to use, by index or name; None means all.
     ValueError for an unknown category or a data set without defects.
     """
-    if images.kinds is None:
-        raise ValueError(f"{images.name} does not mark defects, which train_on_good needs.")
+    _check_kinds(images, "train_on_good")
     wanted = sorted({class_index(images, c) for c in (images.classes if categories is None else categories)})
     chosen = torch.isin(images.y, torch.tensor(wanted))
     good = torch.tensor([kind == "good" for kind in images.kinds])
@@ -124,8 +124,7 @@ def to_score(images: Images) -> Task:
     For a reader's own pictures without labels. `anomalous` is False everywhere and means nothing: no metric can be
     computed. ValueError for a data set without kinds or without images to train on.
     """
-    if images.kinds is None:
-        raise ValueError(f"{images.name} does not mark defects, which to_score needs.")
+    _check_kinds(images, "to_score")
     good = torch.tensor([kind == "good" for kind in images.kinds])
     train, test = torch.nonzero(~images.test & good).flatten(), torch.nonzero(images.test).flatten()
     unknown = torch.zeros(len(test), dtype=torch.bool)
@@ -160,8 +159,8 @@ def _task(images, train, test, anomalous, protocol, both_kinds=True) -> Task:
     if len(train) == 0:
         raise ValueError(f"{protocol['name']} leaves no training image of {images.name}.")
     if both_kinds and not 0 < anomalous.sum() < len(anomalous):
-        raise ValueError(
-            f"{protocol['name']} leaves only normal or only anomalous images to test on {images.name}.")
+        lacks = "anomalous" if len(test) and not anomalous.any() else "normal" if len(test) else "such"
+        raise ValueError(f"{protocol['name']} leaves no {lacks} image to test on {images.name}.")
     train_x, train_y = _rows(images.x, train), images.y[train]
     same = test is train
     return Task(
@@ -181,11 +180,18 @@ def _rows(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return x[index]
 
 
-def _check_limit(limit, images):
+def check_limit(limit, images: Images) -> None:
+    """Raise ValueError for a limit that is neither None nor a whole number with an image for each class."""
     least = len(images.classes)
     if limit is not None and (not isinstance(limit, Integral) or limit < least):
         raise ValueError(
             f"The limit must be None or a whole number of at least {least}, an image a class, not {limit!r}.")
+
+
+def _check_kinds(images, rule):
+    if images.kinds is None:
+        marked = ", ".join(name for name in NAMES if name != "coil100")
+        raise ValueError(f"{images.name} does not mark defects, which {rule} needs; sets that do are {marked}.")
 
 
 def _thin(index: torch.Tensor, y: torch.Tensor, limit: int | None) -> torch.Tensor:

@@ -7,12 +7,14 @@ A job's task is a function without arguments, so that only running jobs hold ima
 the disk at once.
 """
 
+import asyncio
 import copyreg
 import importlib
 import math
 import multiprocessing
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -26,6 +28,8 @@ from . import runs
 # A notebook's function that says both `torch` and `.classes` takes the module torch.classes along to a worker, and that
 # one has no pickle of its own.
 copyreg.pickle(type(torch.classes), lambda module: (importlib.import_module, ("torch.classes",)))
+
+PATIENCE = 3  # seconds for a scheduler to answer
 
 
 class Records(list):
@@ -145,13 +149,32 @@ def _groups(numbers, configs, folders, size):
 def _parallel(workers, scheduler, opened):
     """Return joblib's Parallel for this process, for processes or for a Dask cluster; `opened` closes what it opens."""
     if scheduler:
-        from dask.distributed import Client  # only here: a reader without a cluster does not wait for it
-
-        client = opened.enter_context(Client(scheduler))
+        client = opened.enter_context(connected(scheduler))
         client.wait_for_workers(1, timeout=60)
         opened.enter_context(joblib.parallel_config("dask"))
         workers = sum(client.nthreads().values())
     return joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+
+
+def connected(scheduler):
+    """Return a client of the Dask cluster at an address; ConnectionError where none answers within three seconds."""
+    try:
+        from dask.distributed import Client  # only here: a reader without a cluster does not wait for it
+
+        with ThreadPoolExecutor(1) as thread:  # a notebook's own thread has a loop that runs
+            thread.submit(asyncio.run, _greet(scheduler)).result()
+        return Client(scheduler, timeout=PATIENCE)
+    except Exception as error:  # each of dask's ways to connect has errors of its own
+        why = str(error) if isinstance(error, ImportError) else "write tcp://host:port"
+        raise ConnectionError(f"No Dask scheduler answers at {scheduler}: {why}.") from error
+
+
+async def _greet(scheduler):
+    """Exchange greetings, for which a Client would wait as long as it takes."""
+    from distributed.comm import connect
+
+    comm = await asyncio.wait_for(connect(scheduler, timeout=PATIENCE), PATIENCE)
+    await comm.close()
 
 
 def _run(group, jobs, folder, options, allowed, show):
