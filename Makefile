@@ -29,11 +29,7 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=. notebooks
 
 notebook: $(STAMP)  ## run one notebook with papermill: NAME=comparing-autoencoders TIER=paper ARGS="-p seeds 3"
-	@test -f "notebooks/$(NAME).ipynb" || { \
-	  echo "make notebook: NAME is one of: $$(cd notebooks && echo *.ipynb | sed 's/\.ipynb//g')."; exit 1; }
-	@mkdir -p _build/runs
-	$(BIN)/papermill notebooks/$(NAME).ipynb _build/runs/$(NAME).ipynb -k python3 -p tier $(TIER) $(ARGS)
-	@echo $(CURDIR)/_build/runs/$(NAME).ipynb
+	@$(BIN)/python tools/notebook.py "$(NAME)" -p tier $(TIER) $(ARGS)
 
 record: $(STAMP)  ## run what the recorded tables lack, most valuable first: MINUTES=120 NAME=<notebook>
 	@$(BIN)/python tools/record.py --minutes $(MINUTES) $(if $(NAME),--name $(NAME)) $(ARGS)
