@@ -234,6 +234,39 @@ def test_a_member_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_pa
         load("mvtec:bottle", tmp_path)
 
 
+def test_a_file_of_a_folder_that_would_fill_the_memory_is_named(tmp_path, monkeypatch):
+    folder = product(tmp_path)
+    monkeypatch.setattr(archives, "LARGEST", 5000)
+    (folder / "test/good/000.png").write_bytes(bytes(6000))
+    with pytest.raises(ValueError, match=r"cannot be used: test/good/000.png \(has more than 5,000 bytes\)"):
+        load(f"folder:{folder}")
+
+
+@pytest.mark.parametrize("kind", ["XHDTYPE", "XGLTYPE", "GNUTYPE_LONGNAME", "GNUTYPE_LONGLINK"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_header_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_path, kind, first):
+    """tarfile itself reads such a header whole; here only its first block is there, so reading it would fail."""
+    path = pack(product(tmp_path / "source"), tmp_path / "MVTecAD/bottle.tar")
+    bomb = tarfile.TarInfo("bomb")
+    bomb.type, bomb.size = getattr(tarfile, kind), 2**30
+    whole = path.read_bytes()
+    at = 0 if first else 512 * 2  # the licence's text fills one block
+    path.write_bytes(whole[:at] + bomb.tobuf(tarfile.GNU_FORMAT) + whole[at:])
+    with pytest.raises(ValueError, match=r"refused: a header in it has 1,073,741,824 bytes, more than 1,048,576\.$"):
+        load("mvtec:bottle", tmp_path)
+
+
+def test_no_more_of_an_archive_is_in_memory_than_one_member_may_have(tmp_path, monkeypatch):
+    pack(product(tmp_path / "source"), tmp_path / "MVTecAD/bottle.tar")
+    whole = load("mvtec:bottle", tmp_path, size=24).digest
+    sizes, some = [], archives._some
+    monkeypatch.setattr(archives, "LARGEST", 3000)
+    monkeypatch.setattr(archives, "_some", lambda files: sizes.append(some(files)) or sizes[-1])
+    monkeypatch.setattr(archives, "VERSION", 0)  # not from the cache
+    assert load("mvtec:bottle", tmp_path, size=24).digest == whole
+    assert max(sum(len(raw) for *_, raw in part[:-1]) for part in sizes if part) < 3000 and len(sizes) > 3
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".tar.xz", ".tar.gz", ".zip"])
 def test_a_half_downloaded_archive_is_named(tmp_path, suffix):
     whole = pack(product(tmp_path / "source"), tmp_path / f"MVTecAD/bottle{suffix}").read_bytes()
@@ -291,6 +324,37 @@ def test_a_damaged_cache_is_rebuilt(tmp_path, cache, monkeypatch, damage):
     calls = count_decoding(monkeypatch)
     assert load("mvtec:bottle", tmp_path).digest == first.digest and len(calls) == 9
     assert load("mvtec:bottle", tmp_path).digest == first.digest and len(calls) == 9
+
+
+def test_no_flipped_bit_of_the_cache_becomes_a_pixel(tmp_path, cache):
+    product(tmp_path / "MVTecAD")
+    first = load("mvtec:bottle", tmp_path)
+    (kept,) = cache.glob("*.npz")
+    whole = kept.read_bytes()
+    places = np.random.default_rng(0).choice(len(whole), 60, replace=False)
+    ends = [*range(40), *range(len(whole) - 120, len(whole), 2)]  # zip's own tables
+    for place in [*places, *ends]:
+        raw = bytearray(whole)
+        raw[place] ^= 1 << int(place) % 8
+        kept.write_bytes(raw)
+        again = load("mvtec:bottle", tmp_path)
+        assert (again.digest, again.files, again.kinds) == (first.digest, first.files, first.kinds), place
+
+
+@pytest.mark.parametrize("wrong", [
+    {"x": np.zeros((5, 3, 16, 16), np.uint8)}, {"x": np.zeros((9, 3, 8, 8), np.uint8)}, {"x": np.zeros((9, 3, 16, 16))},
+    {"masks": np.zeros((9, 1, 16, 16), bool)}, {"names": np.array(["a"])}, {"more": np.zeros(1)}])  # fmt: skip
+def test_a_cache_whose_parts_do_not_belong_together_is_rebuilt(tmp_path, cache, wrong):
+    product(tmp_path / "MVTecAD")
+    first = load("mvtec:bottle", tmp_path)
+    (kept,) = cache.glob("*.npz")
+    with np.load(kept) as arrays:
+        parts = dict(arrays)
+    np.savez(kept, **parts | wrong)
+    assert load("mvtec:bottle", tmp_path).digest == first.digest
+    with np.load(kept) as arrays:
+        assert {name: array.tobytes() for name, array in arrays.items()} == {
+            name: array.tobytes() for name, array in parts.items()}  # fmt: skip
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, cache):
@@ -359,6 +423,43 @@ def test_own_flat_folder(tmp_path):
     assert found.kinds == ("good",) * 4 + ("unknown",) * 3 and found.masks is None
     assert found.test.tolist() == [False] * 4 + [True] * 3
     assert [file.split("/")[-1] for file in found.files[4:]] == ["0.jpeg", "1.jpeg", "2.jpeg"]
+
+
+def test_a_folder_with_more_files_than_pictures_could_be_is_refused_before_the_walk_goes_on(tmp_path, monkeypatch):
+    folder = product(tmp_path / "mine")
+    places, walk = [], os.walk
+
+    def watched(*given, **named):
+        for step in walk(*given, **named):
+            places.append(step[0])
+            yield step
+
+    monkeypatch.setattr(os, "walk", watched)
+    for k in range(30):
+        (tmp_path / f"other {k:02}").mkdir()
+        (tmp_path / f"other {k:02}" / "letter").touch()
+    monkeypatch.setattr(industrial, "MOST_FILES", 20)
+    with pytest.raises(ValueError, match=rf"^{tmp_path} holds more than 20 files; name the folder of the pictures"):
+        load(f"folder:{tmp_path}")
+    assert len(places) < 25
+    assert len(load(f"folder:{folder}").x) == 9
+
+
+def test_what_may_not_be_read_is_passed_over_and_counted(tmp_path, monkeypatch):
+    folder = product(tmp_path, "mine")
+    first = load(f"folder:{folder}")
+    for name in ("locked", "test/locked"):
+        (folder / name).mkdir()
+    scandir = os.scandir
+
+    def refused(path):
+        if Path(path).name == "locked":  # permissions would not stop root, as whom CI may run
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.warns(UserWarning, match=rf"^2 files or folders in {folder} may not be read and are passed over"):
+        assert load(f"folder:{folder}").digest == first.digest
 
 
 def test_own_folder_of_several_products(tmp_path):

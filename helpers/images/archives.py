@@ -8,7 +8,6 @@ import warnings
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -17,6 +16,9 @@ import numpy as np
 from .cache import read_cached, write_cached
 
 VERSION = 1  # of the cache: raise it when the same file would give other pixels
+HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+           tarfile.GNUTYPE_LONGLINK)  # fmt: skip
+LONGEST = 2**20  # bytes of such a header: names and times
 LARGEST = 256 * 2**20  # bytes of an archive's member; no picture is as large, and one claim must not fill the memory
 
 
@@ -44,7 +46,7 @@ def decoded(path: Path, size: int, label: str, wanted, progress: bool = True) ->
     """
     cached = f"{label}-{fingerprint(path)}-{size}-v{VERSION}"
     kept = read_cached(cached)
-    if kept:
+    if kept and _fits(kept, size):
         return Decoded(*(kept[field] if field in ("x", "masks") else kept[field].tolist() for field in Decoded._fields))
     found = _decode(path, size, wanted, progress)
     if found.names:
@@ -78,13 +80,43 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+def walked(folder: Path, most: int | None = None) -> tuple[list[Path], list[str]]:
+    """The files below a folder, sorted, and the names of what may not be read.
+
+    Hidden files and folders and what file managers leave are passed over, and linked folders are not entered.
+    ValueError for more than `most` files, before the walk goes on.
+    """
+    files, unread, seen = [], [], 0
+    for place, folders, names in os.walk(folder, onerror=lambda error: unread.append(str(error.filename))):
+        seen += len(names)
+        if most is not None and seen > most:
+            raise ValueError(f"{folder} holds more than {most:,} files; name the folder of the pictures alone.")
+        folders[:] = [name for name in folders if not _left_alone(name)]
+        for name in names:
+            file = Path(place, name)
+            try:
+                if not _left_alone(name) and file.is_file():
+                    files.append(file)
+            except OSError:
+                unread.append(str(file))
+    return sorted(files), unread
+
+
+def _left_alone(name):
+    return name.startswith(".") or "__MACOSX" in name or name in ("Thumbs.db", "desktop.ini")
+
+
 def _listed(folder: Path):
-    """Name and path of every file below a folder, sorted; hidden files and what file managers leave are passed over."""
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        hidden = any(part.startswith(".") for part in name.split("/")) or "__MACOSX" in name
-        if file.is_file() and not hidden and file.name not in ("Thumbs.db", "desktop.ini"):
-            yield name, file
+    return [(file.relative_to(folder).as_posix(), file) for file in walked(folder)[0]]
+
+
+def _fits(kept, size):
+    """Whether arrays belong together as a Decoded does, which the checksums of each do not say."""
+    def held(field, names, kind, channels):
+        return kept[field].dtype == kind and kept[field].shape == (len(kept[names]), channels, size, size)
+
+    whole = set(kept) == set(Decoded._fields)
+    return whole and held("x", "names", np.uint8, 3) and held("masks", "mask_names", bool, 1)
 
 
 def _files(path: Path, wanted, bar):
@@ -106,7 +138,15 @@ def _files(path: Path, wanted, bar):
 
 
 def _tarred(path, wanted, bar):
-    with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:*") as archive:
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, *given):
+            member = super().frombuf(*given)
+            if member.type in HEADERS and member.size > LONGEST:  # tarfile reads those by itself
+                raise ValueError(f"{path} is refused: a header in it has {member.size:,} bytes, more than {LONGEST:,}.")
+            return member
+
+    with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:*", tarinfo=Member) as archive:
         for member in archive:
             if not (member.isfile() or member.isdir()):
                 raise ValueError(f"{path} is refused: its member {member.name!r} is a link or a device.")
@@ -115,6 +155,7 @@ def _tarred(path, wanted, bar):
             if kind:
                 _check_size(path, member.name, member.size)
                 yield member.name, kind, archive.extractfile(member).read()
+            archive.members.clear()  # which a million empty ones would fill
             bar.update(file.tell() - bar.n)
         # tarfile takes a file that stops between two members for a whole one; a whole one ends in an empty block
         if archive.fileobj.tell() <= archive.offset:
@@ -151,7 +192,7 @@ def _decode(path, size, wanted, progress) -> Decoded:
     with tqdm(total=0, desc=f"decoding {path.name}", unit="B", unit_scale=True, disable=not progress) as bar:
         files, results = _files(path, wanted, bar), []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            while some := list(islice(files, 128)):  # no more than that of an archive is in memory at once
+            while some := _some(files):
                 results += pool.map(lambda file: _one(*file, size), some)
     results.sort(key=lambda result: result[0])
     good = [result for result in results if result[1] != "broken"]
@@ -163,11 +204,24 @@ def _decode(path, size, wanted, progress) -> Decoded:
         [f"{name} ({why})" for name, kind, why in results if kind == "broken"])
 
 
+def _some(files, most=128):
+    """Take files until they are so many, or in memory as large as the largest may be."""
+    some, size = [], 0
+    for file in files:
+        some.append(file)
+        size += len(file[2]) if isinstance(file[2], bytes) else 0
+        if len(some) == most or size >= LARGEST:
+            break
+    return some
+
+
 def _one(name, kind, source, size):
     """Decode one file: (name, kind, pixels), or (name, "broken", why)."""
     from .decoding import BrokenPicture, exact, mask, picture  # they need Pillow, which reading the cache does not
 
     try:
+        if isinstance(source, Path) and source.stat().st_size > LARGEST:
+            return name, "broken", f"has more than {LARGEST:,} bytes"
         raw = source.read_bytes() if isinstance(source, Path) else source
         return name, kind, {"picture": picture, "exact": exact, "mask": mask}[kind](raw, size)
     except BrokenPicture as error:

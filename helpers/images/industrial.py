@@ -11,6 +11,7 @@ Every picture is squeezed into a square of `size` pixels and has three channels.
 """
 
 import re
+import warnings
 from collections import Counter
 from numbers import Integral
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .archives import decoded, heeded
+from .archives import decoded, heeded, walked
 from .dataset import Images
 from .layouts import (
     archives_in,
@@ -34,6 +35,7 @@ from .layouts import (
 MVTEC = ("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw",
          "tile", "toothbrush", "transistor", "wood", "zipper")
 NAMES = ("parts", "mvtec:CATEGORY", "mvtec:*", "mtd", "mtd:random", "coil100", "plantvillage:CROP", "folder:PATH")
+MOST_FILES = 100_000  # in a reader's own folder; one with more is not the folder that was meant
 TILE = re.compile(r"(?:^|/)MT_(\w+)/Imgs/exp(\d+)_num_(\d+)\.(jpg|png)$")
 COIL = re.compile(r"(?:^|/)obj(\d+)__(\d+)\.png$")
 LEAF = re.compile(r"(?:^|/)([^/]+?)___([^/]+)/([^/]*?)(\d*)(_final_masked)?\.[^./]+$")
@@ -143,6 +145,12 @@ def _folder(choice, data_root, size, read):
     path = Path(choice).expanduser().resolve()
     if not choice or not path.exists():
         raise FileNotFoundError(f"There is no folder {choice!r}; write folder:PATH with the path of your pictures.")
+
+    if path.is_dir():
+        _, unread = walked(path, MOST_FILES)
+        if unread:
+            warnings.warn(f"{len(unread)} files or folders in {path} may not be read and are passed over, the first is "
+                          f"{unread[0]}.", stacklevel=2)  # fmt: skip
 
     def where(name):
         return place(name, path.name.split(".")[0])
