@@ -327,6 +327,18 @@ def test_the_scoring_mixture_is_that_of_the_whole_set():
     np.testing.assert_allclose(z[:, 6], (a * b).sum(1) / norm(a, axis=1) / norm(b, axis=1), atol=1e-5)
 
 
+def test_a_narrow_component_does_not_magnify_what_the_size_of_a_batch_rounds():
+    method = copy.deepcopy(fitted("DAGMM")[0])
+    torch.linalg.cholesky(method.sigma)  # still one of covariances when it is a thousandth as wide
+    method.sigma *= 1e-6
+    test = task().test
+    together = engine.score(method, test)
+    for size in (1, 7, 64):
+        np.testing.assert_allclose(engine.score(method, test, batch_size=size), together, rtol=1e-6)
+    order = torch.randperm(len(test))
+    np.testing.assert_allclose(engine.score(method, test[order], batch_size=40), together[order.numpy()], rtol=1e-6)
+
+
 # MemAE
 
 

@@ -15,10 +15,13 @@ Where this differs:
 
 - From the released code: it scores with the mixture of the last batch and replaces energies that are not finite; it
   divides each gamma by a density plus a small constant. Here the mixture that scores is that of the whole training
-  set in eval mode, and a jitter on the diagonal and 64 bits for the 7 numbers of z keep each energy finite.
+  set in eval mode, and a jitter on the diagonal and 64 bits for the 7 numbers of z keep each energy finite. A narrow
+  component magnifies the rounding errors of z, which change with the size of a batch, so for scores the networks
+  compute in 64 bits too.
 - From the paper: it reconstructs with the squared norm; here, as released, with the mean over pixels.
 """
 
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -70,14 +73,15 @@ class DAGMM(nn.Module):
         return F.mse_loss(recon, batch.x) + self.lam1 * energy(z, phi, mu, sigma).mean() + self.lam2 * spread
 
     def finish(self, data):
-        z = data.map(lambda x: self.represent(x)[0])
+        exact = deepcopy(self).double().eval()
+        z = data.map(lambda x: exact.represent(x.double())[0])
         with torch.no_grad():
-            self.estimation.eval()
-            for buffer, value in zip((self.phi, self.mu, self.sigma), mixture(z, self.estimation(z)), strict=True):
+            for buffer, value in zip((self.phi, self.mu, self.sigma), mixture(z, exact.estimation(z)), strict=True):
                 buffer.copy_(value)
 
     def score(self, x):
-        return energy(self.represent(x)[0], self.phi, self.mu, self.sigma)
+        exact = deepcopy(self).double()
+        return energy(exact.represent(x.double())[0], self.phi, self.mu, self.sigma)
 
 
 def mixture(z, gamma, jitter=1e-6):
