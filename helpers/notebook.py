@@ -80,6 +80,12 @@ def settings(namespace, chapter, tiers, choices=None, injected=None):
     return SimpleNamespace(**values, chapter=chapter, folder=folder, began=time.monotonic())
 
 
+def check_shared(**given):
+    """Raise ParameterError for a value that a parameter of all notebooks cannot have: check_shared(workers=3)."""
+    for name, value in given.items():
+        _check(name, value, COMMON[name], None)
+
+
 def run(p, jobs, label="runs", lines=None):
     """Return the frame of jobs that are run, or found, with what all jobs of a notebook share: the settings `p`.
 

@@ -96,6 +96,14 @@ def test_the_list_of_this_checkout_names_chapters_and_parameters_that_exist():
     assert tomllib.loads(record.LIST.read_text())["entry"]
 
 
+@pytest.mark.parametrize("wrong", [["--workers", "1000000"], ["--stack", "0"], ["--minutes", "nan"],
+                                   ["--minutes", "-5"]])  # fmt: skip
+def test_numbers_that_nobody_could_mean_are_refused(wrong, tmp_path, capsys):
+    assert record.main(["--here", "--into", str(tmp_path), *wrong]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("record: Parameter ") and "must be above 0" in said and wrong[1] in said.replace(".0", "")
+
+
 @pytest.mark.skipif("DATA_ROOT" not in os.environ, reason="the list is for real data")
 def test_every_entry_of_the_list_can_be_run():
     for entry in record.entries():

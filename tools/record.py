@@ -23,7 +23,7 @@ from types import SimpleNamespace
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from helpers import chapter, records, runs  # noqa: E402
+from helpers import chapter, notebook, records, runs  # noqa: E402
 from helpers.sweep import sweep  # noqa: E402
 
 LIST = ROOT / "data" / "record.toml"
@@ -47,8 +47,8 @@ def jobs_of(entry, device):
     """Return the jobs of an entry and the settings that they share; none where its data are missing, and say why."""
     parameters = {"tier": "paper", **({"device": device} if device else {}), **entry["parameters"]}
     try:
-        notebook = chapter.opened(entry["chapter"], parameters)
-        return notebook["jobs"](notebook["p"]), notebook["p"]
+        cells = chapter.opened(entry["chapter"], parameters)
+        return cells["jobs"](cells["p"]), cells["p"]
     except ValueError as error:
         if "not found" not in str(error):  # else it is a set that is not at hand
             raise
@@ -159,6 +159,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     try:
         entries(options.name)
+        notebook.check_shared(budget_minutes=options.minutes, workers=options.workers, stack=options.stack)
         if options.list:
             say_left(missing(entries(options.name), options.into, options.device), options.into)
         elif options.here:
