@@ -1,5 +1,6 @@
 """Industrial sets from folders and archives: the same tensors however packed, and clear words for everything odd."""
 
+import gzip
 import hashlib
 import io
 import os
@@ -275,6 +276,64 @@ def test_a_half_downloaded_archive_is_named(tmp_path, suffix):
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(ValueError, match=r"bottle\S+ is damaged or half downloaded .*fetch it again"):
             load("mvtec:bottle", tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".zip"])
+def test_a_flipped_pixel_is_named_by_the_archives_checksum(tmp_path, suffix):
+    """Of a format that has no checksum of its own; the end, where gzip has its, lies behind the last member."""
+    folder = product(tmp_path / "source")
+    whole = draw(folder / "test/good/zzz.bmp", 5).read_bytes()
+    flipped = whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]
+    path = pack(folder, tmp_path / f"MVTecAD/bottle{suffix}")
+    raw = path.read_bytes()
+    if suffix == ".tar.gz":
+        path.write_bytes(gzip.compress(gzip.decompress(raw).replace(whole, flipped))[:-8] + raw[-8:])
+    else:
+        path.write_bytes(raw.replace(whole, flipped))
+    with pytest.raises(ValueError, match=r"bottle\S+ is damaged or half downloaded"):
+        load("mvtec:bottle", tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_picture_that_is_there_twice_is_refused(tmp_path, suffix):
+    folder = product(tmp_path / "source")
+    path = pack(folder, tmp_path / f"MVTecAD/bottle{suffix}")
+    again = folder / "test/good/000.png"
+    draw(again, 77)
+    if suffix == ".tar":
+        with tarfile.open(path, "a") as archive:
+            archive.add(again, "bottle/test/good/000.png")
+    else:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.write(again, "bottle/test/good/000.png")
+    with pytest.raises(ValueError, match="is refused: it has two members 'bottle/test/good/000.png'"):
+        load("mvtec:bottle", tmp_path)
+
+
+@pytest.mark.parametrize(("field", "value", "says"), [(8, 1, "encrypted"), (10, 97, "compression method")])
+def test_a_zip_that_cannot_be_unpacked_says_why(tmp_path, field, value, says):
+    path = pack(product(tmp_path / "source"), tmp_path / "MVTecAD/bottle.zip")
+    raw = bytearray(path.read_bytes())
+    for signature, before in ((b"PK\x01\x02", 0), (b"PK\x03\x04", 2)):
+        at = -1
+        while (at := raw.find(signature, at + 1)) >= 0:
+            raw[at + field - before] = value
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=rf"bottle.zip cannot be unpacked \(.*{says}.*without a password"):
+        load("mvtec:bottle", tmp_path)
+
+
+def test_a_name_that_is_not_text_is_named_and_can_be_passed_over(tmp_path):
+    folder = product(tmp_path)
+    try:
+        (folder / os.fsdecode(b"test/good/\xff.png")).write_bytes((folder / "test/good/000.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    with pytest.raises(ValueError, match=r"test/good/\?.png \(has a name that is not UTF-8\)"):
+        load(f"folder:{folder}")
+    with pytest.warns(UserWarning, match="not UTF-8"):
+        assert len(load(f"folder:{folder}", broken="skip").x) == 9
 
 
 def test_a_tar_that_stops_between_two_members_is_named(tmp_path):

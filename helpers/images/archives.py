@@ -8,6 +8,7 @@ import warnings
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -74,7 +75,7 @@ def fingerprint(path: Path) -> str:
     if path.is_dir():
         sha = hashlib.sha256()
         for name, file in _listed(path):
-            sha.update(f"{name}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}\0".encode())
+            sha.update(f"{name}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}\0".encode(errors="surrogateescape"))
         return sha.hexdigest()[:16]
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
@@ -132,9 +133,15 @@ def _files(path: Path, wanted, bar):
     bar.reset(path.stat().st_size)
     try:
         yield from (_zipped if zipfile.is_zipfile(path) else _tarred)(path, wanted, bar)
+    except RuntimeError as error:
+        raise ValueError(f"{path} cannot be unpacked ({_first_line(error)}); pack it without a password, as .tar.gz or "
+                         "a plain .zip.") from error  # fmt: skip
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-        why = str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
-        raise ValueError(f"{path} is damaged or half downloaded ({why}); fetch it again.") from error
+        raise ValueError(f"{path} is damaged or half downloaded ({_first_line(error)}); fetch it again.") from error
+
+
+def _first_line(error):
+    return str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
 
 
 def _tarred(path, wanted, bar):
@@ -160,6 +167,8 @@ def _tarred(path, wanted, bar):
         # tarfile takes a file that stops between two members for a whole one; a whole one ends in an empty block
         if archive.fileobj.tell() <= archive.offset:
             raise tarfile.ReadError("its end is missing")
+        while archive.fileobj.read(2**20):  # to the very end, where gzip has its checksum
+            pass
 
 
 def _zipped(path, wanted, bar):
@@ -195,6 +204,9 @@ def _decode(path, size, wanted, progress) -> Decoded:
             while some := _some(files):
                 results += pool.map(lambda file: _one(*file, size), some)
     results.sort(key=lambda result: result[0])
+    for (name, *_), (following, *_) in pairwise(results):
+        if name == following:  # a picture that counts twice, or one of two that should not
+            raise ValueError(f"{path} is refused: it has two members {name!r}.")
     good = [result for result in results if result[1] != "broken"]
     sorts = [[(name, pixels) for name, kind, pixels in good if (kind == "mask") == masks] for masks in (False, True)]
     (names, x), (mask_names, masks) = (zip(*part, strict=True) if part else ((), ()) for part in sorts)
@@ -219,6 +231,10 @@ def _one(name, kind, source, size):
     """Decode one file: (name, kind, pixels), or (name, "broken", why)."""
     from .decoding import BrokenPicture, exact, mask, picture  # they need Pillow, which reading the cache does not
 
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # no table of results could name it
+        return name.encode(errors="replace").decode(), "broken", "has a name that is not UTF-8"
     try:
         if isinstance(source, Path) and source.stat().st_size > LARGEST:
             return name, "broken", f"has more than {LARGEST:,} bytes"
