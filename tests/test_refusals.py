@@ -48,6 +48,7 @@ COMMON = [
 SMALL_IMAGES = [  # the chapters on images with class labels
     ({"dataset": "svhn"}, ["svhn", "download=true"]),
     ({"dataset": "svhn", "data_root": "/no/such/folder"}, ["/no/such/folder is not a folder"]),
+    ({"dataset": "svhn", "data_root": "~no-such-user"}, ["~no-such-user is not a folder"]),
     ({"dataset": "parts"}, ["parts", "digits"]),
     ({"normal_class": "12"}, ["'12'", "8, 9"]),
     ({"normal_class": 1.5}, ["normal_class", "a word"]),
@@ -93,6 +94,7 @@ OWN = {
         ({"dataset": "mvtec:brush"}, ["brush", "bottle"]),
         ({"dataset": "mtd", "data_root": "/no/such/folder"}, ["/no/such/folder is not a folder"]),
         ({"dataset": "folder:"}, ["folder:PATH"]),
+        ({"dataset": "folder:~no-such-user"}, ["~no-such-user", "folder:PATH"]),
         ({"dataset": "parts:x"}, ["'x'", "a seed"]),
         ({"broken": "ignore"}, ["ignore", "stop, skip"]),
         ({"size": 100_000}, ["size", "at most 1,024"]),

@@ -20,10 +20,11 @@ def roots(data_root, download: bool = False) -> list[Path]:
 
     FileNotFoundError where data_root is no folder, unless a download may make it.
     """
-    if data_root and not download and not Path(data_root).expanduser().is_dir():
+    named = (data_root, os.environ.get("DATA_ROOT"), cache_folder())
+    places = [Path(os.path.expanduser(root)) for root in named if root]
+    if data_root and not download and not places[0].is_dir():
         raise FileNotFoundError(f"The data_root {data_root} is not a folder.")
-    places = (data_root, os.environ.get("DATA_ROOT"), cache_folder())
-    return [Path(root).expanduser() for root in places if root]
+    return places
 
 
 def read_cached(name: str) -> dict[str, np.ndarray] | None:

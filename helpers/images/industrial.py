@@ -10,6 +10,7 @@
 Every picture is squeezed into a square of `size` pixels and has three channels.
 """
 
+import os
 import re
 import warnings
 from collections import Counter
@@ -142,7 +143,7 @@ def _mvtec(choice, data_root, size, read):
 
 def _folder(choice, data_root, size, read):
     """A reader's own pictures, in MVTec AD's layout with or without masks, or in good/ and score/."""
-    path = Path(choice).expanduser().resolve()
+    path = Path(os.path.expanduser(choice)).resolve()  # Path's own fails for a user who does not exist
     if not choice or not path.exists():
         raise FileNotFoundError(f"There is no folder {choice!r}; write folder:PATH with the path of your pictures.")
 
