@@ -159,8 +159,8 @@ def _task(images, train, test, anomalous, protocol, both_kinds=True) -> Task:
     if len(train) == 0:
         raise ValueError(f"{protocol['name']} leaves no training image of {images.name}.")
     if both_kinds and not 0 < anomalous.sum() < len(anomalous):
-        lacks = "anomalous" if len(test) and not anomalous.any() else "normal" if len(test) else "such"
-        raise ValueError(f"{protocol['name']} leaves no {lacks} image to test on {images.name}.")
+        lacks = "image" if len(test) == 0 else "normal image" if anomalous.all() else "anomalous image"
+        raise ValueError(f"{protocol['name']} leaves no {lacks} to test on {images.name}.")
     train_x, train_y = _rows(images.x, train), images.y[train]
     same = test is train
     return Task(

@@ -186,7 +186,7 @@ def test_too_few_others_is_one_clear_sentence():
 def test_a_set_without_a_test_part_is_refused():
     images = numbered(60, 3, 0)
     images = Images("untested", images.x, images.y, images.classes, torch.zeros(60, dtype=torch.bool))
-    with pytest.raises(ValueError, match="only normal or only anomalous"):
+    with pytest.raises(ValueError, match="leaves no image to test on untested"):
         one_normal(images, 0)
 
 

@@ -121,7 +121,7 @@ def test_sigkill_at_any_moment_leaves_only_whole_records(tmp_path):
         child.join()
         assert child.exitcode == -signal.SIGKILL
         assert all(record == a_record(record["config"]["seed"], size=2000) for record in records.read_all(tmp_path))
-    assert len(records.read_all(tmp_path)) == 7
+    assert 0 < len(records.read_all(tmp_path)) <= 7, "one for each configuration that a child came to"
     assert any(tmp_path.glob(".*.part")), "no kill came in the middle of a save, so nothing was tested"
 
 
