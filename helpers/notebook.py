@@ -21,7 +21,8 @@ MAY_BE_NONE = ("device", "precision", "data_root", "budget_minutes", "scheduler"
 PROCESSORS = os.cpu_count() or 1
 # The largest number that a person could mean, by a parameter's name or by the last word of it.
 MOST = {"epochs": 100_000, "seeds": 100, "classes": 1000, "size": 1024, "batch_size": 65_536, "width": 256,
-        "probes": 1000, "noise": 10, "stack": 1024, "budget_minutes": 525_600, "workers": 4 * PROCESSORS}  # fmt: skip
+        "dense": 16_384, "rotations": 1000, "probes": 1000, "noise": 10, "stack": 1024, "budget_minutes": 525_600,
+        "workers": 4 * PROCESSORS}  # fmt: skip
 MOST_ELSE = 1_000_000
 
 

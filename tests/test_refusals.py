@@ -120,6 +120,17 @@ OWN = {
         ({"preset": "printed!"}, ["printed!", "minutes, printed"]),
         ({"noise_width": 10**6}, ["noise_width", "at most 256"]),
     ]],
+    "pseudo-anomalies": [
+        ({"dataset": "digits"}, ["digits", "defects", "parts"]),
+        ({"product": "nut"}, ["'nut'", "screw"]),
+        ({"classes": ["screw", "nut"]}, ["'nut'", "screw"]),
+        ({"methods": ["ALGAN"]}, ["methods", "ALGAN-image"]),
+        ({"studies": "12"}, ["studies", "12", "variants"]),
+        ({"extractor": "resnet"}, ["resnet", "lite0"]),
+        ({"rotations": [24, 10**9]}, ["rotations", "at most 1,000"]),
+        ({"dense": 10**9}, ["dense", "at most 16,384"]),
+        ({"feature_size": 100_000}, ["feature_size", "at most 1,024"]),
+    ],
 }  # fmt: skip
 # A scheduler's name is checked by what all chapters share; once is enough, since each takes its three seconds.
 CASES = [(name, *case) for name in chapter.NAMES for case in [*COMMON, *OWN.get(name, [])]]
