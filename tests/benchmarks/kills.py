@@ -118,7 +118,7 @@ def trial(kills, folder, seed=0):
             test_sweep.assert_same(sweep(grid(), place), expected)
             round_ += 1
     final = folder / f"{round_}" / "records"
-    test_sweep.assert_same(sweep(grid(), final, workers=2, stack=2), expected)
+    test_sweep.assert_same(sweep(grid(), final, stack=2), expected)
     for part in (parts := list(folder.rglob(".*.part"))):
         os.utime(part, (0, 0))  # as an hour later
         with records.whole(part.with_name("next")):
