@@ -305,7 +305,8 @@ def test_algan_on_features_finds_what_is_different(points):
 def test_parameters_that_cannot_be_are_refused_in_one_sentence():
     for parameters, said in (({"dataset": "digits"}, "does not mark defects"),
                              ({"methods": ["PatchCore"]}, "cannot be 'PatchCore'"),
-                             ({"product": "bottle"}, "bottle"), ({"size": 40}, "images of")):
+                             ({"product": "bottle"}, "bottle"), ({"size": 40}, "images of"),
+                             ({"rotations": [24]}, "must be two numbers")):
         with pytest.raises(ParameterError, match=said):
             opened("pseudo-anomalies", {"tier": "smoke", **parameters})
 
