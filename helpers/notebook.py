@@ -3,6 +3,7 @@
 import ast
 import os
 import platform
+import statistics
 import time
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -133,6 +134,17 @@ def card(p, data):
     return (f"tier {p.tier} · {data.name} ({len(data.x):,} images, digest {data.digest}) · "
             f"{records.device_name(p.device or engine.default_device())} · "
             f"torch {torch.__version__} · Python {platform.python_version()}")  # fmt: skip
+
+
+def seconds(function, *given, repeats=3):
+    """Return the median time of function(*given) in seconds, of so many calls after a first one that warms up."""
+    function(*given)
+    took = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        function(*given)
+        took.append(time.perf_counter() - begin)
+    return statistics.median(took)
 
 
 def check(answer, right, hint):

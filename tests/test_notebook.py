@@ -113,3 +113,10 @@ def test_answers_are_judged(capsys):
     notebook.check(3, lambda a: a == 3, "three")
     notebook.check(4, lambda a: a == 3, "think of three")
     assert capsys.readouterr().out.splitlines() == ["No answer yet.", "Right.", "Not yet: think of three"]
+
+
+def test_a_time_is_the_median_of_the_calls_after_the_first(monkeypatch):
+    clock, calls = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0]), []
+    monkeypatch.setattr(notebook.time, "perf_counter", lambda: next(clock))
+    assert notebook.seconds(calls.append, "x", repeats=3) == 2.0
+    assert calls == ["x"] * 4
