@@ -153,7 +153,6 @@ def _parallel(workers, scheduler, opened):
     own = {}
     if scheduler:
         client = opened.enter_context(connected(scheduler))
-        client.wait_for_workers(1, timeout=60)
         opened.enter_context(joblib.parallel_config("dask"))
         workers = sum(client.nthreads().values())
     elif workers > 1:
@@ -174,16 +173,26 @@ def _end_with_parent():
 
 
 def connected(scheduler):
-    """Return a client of the Dask cluster at an address; ConnectionError where none answers within three seconds."""
+    """Return a client of the Dask cluster at an address.
+
+    ConnectionError where within three seconds no scheduler answers, or one that has no workers.
+    """
     try:
         from dask.distributed import Client  # only here: a reader without a cluster does not wait for it
 
         with ThreadPoolExecutor(1) as thread:  # a notebook's own thread has a loop that runs
             thread.submit(asyncio.run, _greet(scheduler)).result()
-        return Client(scheduler, timeout=PATIENCE)
+        client = Client(scheduler, timeout=PATIENCE)
     except Exception as error:  # each of dask's ways to connect has errors of its own
         why = str(error) if isinstance(error, ImportError) else "write tcp://host:port"
         raise ConnectionError(f"No Dask scheduler answers at {scheduler}: {why}.") from error
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except Exception as error:
+        client.close()
+        raise ConnectionError(f"The Dask cluster at {scheduler} has no workers: start one with "
+                              f"`dask worker {scheduler}`.") from error  # fmt: skip
+    return client
 
 
 async def _greet(scheduler):

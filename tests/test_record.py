@@ -7,6 +7,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import psutil
 import pytest
 
 from helpers import chapter, records
@@ -147,20 +148,20 @@ def test_a_recording_that_is_killed_goes_on_from_its_records(listed, tmp_path):
     assert len(records.read_all(into / "comparing-autoencoders", method="CAE")) > 2
 
 
-def test_the_copy_is_the_committed_tree(tmp_path, monkeypatch):
-    seen = {}
-    monkeypatch.setattr(record, "COPY", tmp_path / "copies")
-
-    def run(command, **options):
-        if command[0] == "git":
-            return real(command, **options)
-        seen.update(command=list(map(str, command)), **options)
-        return subprocess.CompletedProcess(command, 0)
-
-    real = subprocess.run
-    monkeypatch.setattr(record.subprocess, "run", run)
-    assert record.in_a_copy(["--minutes", "1"], tmp_path / "runs") == 0
-    tree = Path(seen["cwd"])
-    assert tree.parent == tmp_path / "copies" and (tree / "tools").is_dir() and seen["command"][1].startswith(str(tree))
-    assert seen["env"]["PYTHONPATH"] == str(tree) and seen["command"][-2:] == ["--into", str(tmp_path / "runs")]
-    assert real(["git", "-C", tree, "status", "--porcelain"], capture_output=True, text=True).stdout == ""
+def test_the_copy_is_the_committed_tree_and_the_only_process(tmp_path):
+    """A wrapper that waits for it would leave it behind when killed."""
+    program = (f"from pathlib import Path; from tools import record; record.COPY = Path({str(tmp_path / 'copies')!r}); "
+               f"record.main(['--minutes', '0.001', '--name', 'comparing-autoencoders', '--into', "
+               f"{str(tmp_path / 'runs')!r}])")  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, text=True, stdout=subprocess.PIPE) as child:
+        process, deadline = psutil.Process(child.pid), time.monotonic() + 60
+        while not (script := " ".join(process.cmdline()[1:2])).startswith(str(tmp_path / "copies")):
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        assert process.nice() == min(os.nice(0) + 10, 19)
+        assert "Left:" in child.communicate(timeout=300)[0]
+    assert child.returncode == 0
+    tree = Path(script).parent.parent
+    head = [subprocess.run(["git", "-C", place, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+            for place in (tree, ROOT)]  # fmt: skip
+    assert head[0] == head[1] and (tree / "notebooks").is_dir()

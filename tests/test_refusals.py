@@ -172,6 +172,14 @@ def test_what_accepts_and_never_answers_is_given_up_after_three_seconds():
     assert "No Dask scheduler answers" in message and time.monotonic() - begin < 10
 
 
+def test_a_cluster_without_workers_is_named():
+    distributed = pytest.importorskip("dask.distributed")
+    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+        begin = time.monotonic()
+        message = refusal("comparing-autoencoders", {"scheduler": cluster.scheduler_address})
+        assert "has no workers" in message and "dask worker" in message and time.monotonic() - begin < 10
+
+
 @pytest.mark.parametrize("tier", ["smoke", "paper"])
 def test_a_damaged_record_is_named_before_anything_is_trained(tier, tmp_path, monkeypatch, no_other_data):
     """Whether it is one of the book's or of the reader's own."""

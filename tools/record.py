@@ -133,16 +133,17 @@ def record(minutes, name, into, workers, stack, device):
 
 
 def in_a_copy(arguments, into):
-    """Run this script in a clean clone of the committed tree, at low priority, writing its records into `into`."""
+    """Become this script in a clean clone of the committed tree, at low priority, writing its records into `into`."""
     tree = COPY / records.commit().rstrip("+")
     if not (tree / "helpers").is_dir():
         subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, tree], check=True)
     cache = tree / "data" / "cache"
     if not cache.exists() and (ROOT / "data" / "cache").is_dir():
         cache.symlink_to(ROOT / "data" / "cache")  # decoded pictures and downloads
-    command = [sys.executable, tree / "tools" / "record.py", *arguments, "--here", "--into", into]
-    environment = os.environ | {"PYTHONPATH": str(tree)}
-    return subprocess.run(command, cwd=tree, env=environment, preexec_fn=lambda: os.nice(10)).returncode
+    command = [sys.executable, str(tree / "tools" / "record.py"), *arguments, "--here", "--into", str(into.resolve())]
+    os.chdir(tree)
+    os.nice(10)
+    os.execve(sys.executable, command, os.environ | {"PYTHONPATH": str(tree)})  # no second process to leave behind
 
 
 def main(argv=None):
@@ -165,7 +166,7 @@ def main(argv=None):
         elif options.here:
             record(options.minutes, options.name, options.into, options.workers, options.stack, options.device)
         else:
-            return in_a_copy(sys.argv[1:] if argv is None else argv, options.into)
+            in_a_copy(sys.argv[1:] if argv is None else argv, options.into)
     except ValueError as error:
         print(f"record: {error}", file=sys.stderr)
         return 1
