@@ -354,3 +354,14 @@ def test_it_learns_more_than_nothing(build, task, epochs, batch_size):
     torch.manual_seed(0)
     method, task = build(), task()
     assert auroc(method, task, epochs, batch_size) > of_trivial(task) + 0.1
+
+
+def test_egbad_learns_before_it_forgets():
+    """It is unstable, so three seeds, after as many epochs as it takes to rise; by the fourteenth it has lost most."""
+    task = one_anomalous(load("digits"), 0, seed=0)
+
+    def of(seed):
+        torch.manual_seed(seed)
+        return auroc(EGBAD(width=8, code=16, lr=1e-3, decay=0.9), task, 10, 32)
+
+    assert np.mean([of(seed) for seed in range(3)]) > of_trivial(task) + 0.05

@@ -21,8 +21,9 @@ Where this differs:
 - There "cross-entropy" is that of the pair (G(E(x)), E(x)); here, as in the paper, that of (x, E(x)).
 - Like there, D moves before E and G, and these draw a new z; there they also see another batch.
 
-Nothing in these losses asks G(E(x)) to be close to x. On a hundred small digits it was not stable: trained on ones, the
-AUC rose to 0.88 and fell back to 0.66 within a hundred epochs, on both sides of the distance to the mean image.
+Nothing in these losses asks G(E(x)) to be close to x, and on small digits it was not stable. Trained on ones, the AUC
+rose to 0.88 and fell back to 0.66 within a hundred epochs, on both sides of the distance to the mean image; with zero
+left out it was 0.74 after 10 epochs and 0.57 after 14, mean of three seeds.
 """
 
 import copy
