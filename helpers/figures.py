@@ -30,13 +30,18 @@ def picture(ax, x, caption="", **options):
 
 
 def pictures(grid, columns=(), rows=(), captions=None, size=1.4):
-    """Draw a grid of images, a list of rows of (C, H, W) in [0, 1], with column titles, row names and captions."""
-    height, width = len(grid), len(grid[0])
+    """Draw a grid of images, a list of rows of (C, H, W) in [0, 1], with column titles, row names and captions.
+
+    A row that is shorter than the longest leaves its last places empty.
+    """
+    height, width = len(grid), max(map(len, grid))
     figure, axes = plt.subplots(height, width, squeeze=False, layout="constrained",
                                 figsize=(size * width, size * height * (1.12 if captions else 1)))  # fmt: skip
     for i, row in enumerate(grid):
         for j, x in enumerate(row):
             picture(axes[i][j], x, captions[i][j] if captions else "")
+        for ax in axes[i][len(row):]:
+            ax.axis("off")
     for j, title in enumerate(columns):
         axes[0][j].set_title(title, fontsize=10)
     for i, name in enumerate(rows):

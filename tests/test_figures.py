@@ -83,3 +83,11 @@ def test_no_maps_draw_no_figure():
     before = plt.get_fignums()
     figures.heat_maps({}, "AUROC")
     assert plt.get_fignums() == before
+
+
+def test_a_short_row_leaves_its_last_places_empty(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    figures.pictures([torch.rand(1, 3, 4, 4), torch.rand(3, 3, 4, 4)])
+    drawn = [bool(ax.images) for ax in plt.gcf().axes]
+    plt.close("all")
+    assert drawn == [True, False, False, True, True, True]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from chapters import definitions
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
@@ -306,9 +307,31 @@ def test_parameters_that_cannot_be_are_refused_in_one_sentence():
     for parameters, said in (({"dataset": "digits"}, "does not mark defects"),
                              ({"methods": ["PatchCore"]}, "cannot be 'PatchCore'"),
                              ({"product": "bottle"}, "bottle"), ({"size": 40}, "images of"),
-                             ({"rotations": [1, 2, 3]}, "are two numbers")):
+                             ({"rotations": [1, 2, 3]}, "are two numbers"),
+                             ({"feature_size": 8}, "64 pixels or more")):
         with pytest.raises(ParameterError, match=said):
             opened("pseudo-anomalies", {"tier": "smoke", **parameters})
+
+
+def folder_of_bolts(folder, n):
+    for part in ("train/good", "test/good", "test/crack"):
+        (folder / "bolt" / part).mkdir(parents=True)
+        for k in range(n):
+            pixels = np.random.default_rng(k).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "bolt" / part / f"{k}.png")
+
+
+def test_a_folder_needs_two_pictures_of_each_kind(tmp_path):
+    folder_of_bolts(tmp_path, 1)
+    with pytest.raises(ParameterError, match="bolt needs two good and two defective"):
+        opened("pseudo-anomalies", {"tier": "smoke", "dataset": f"folder:{tmp_path}"})
+
+
+def test_a_folder_of_ones_own_needs_no_other_parameter(tmp_path):
+    folder_of_bolts(tmp_path, 3)
+    notebook = opened("pseudo-anomalies", {"tier": "smoke", "dataset": f"folder:{tmp_path}"})
+    assert notebook["p"].product == "bolt" and notebook["p"].classes == ["bolt"]
+    assert len(notebook["jobs"](notebook["p"])[0].task().train) == 3
 
 
 def test_a_run_is_listed_once_for_each_seed_product_and_study():
