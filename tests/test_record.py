@@ -66,6 +66,15 @@ def test_what_is_left_is_listed_with_the_minutes_of_its_like(listed, tmp_path, c
     assert "Left: 1 runs, about 0.2 hours of one core." in said and "1 runs,     10 minutes: the small one" in said
 
 
+def test_methods_that_see_other_features_of_one_product_are_found_again(listed, tmp_path, capfd):
+    """They make their task by one function, with other keywords."""
+    few = dict(tier="smoke", dataset="parts", methods=["SPADE", "Mahalanobis-AD", "PatchCore-1"], studies=["7"])
+    values = ", ".join(f"{name} = {value!r}" for name, value in few.items())
+    listed.write_text(f'[[entry]]\nwhat = "few"\nchapter = "pseudo-anomalies"\nparameters = {{ {values} }}\n')
+    assert record.main(["--here", "--into", str(tmp_path), "--minutes", "5", "--workers", "1"]) == 0
+    assert "Left: 0 runs" in capfd.readouterr().out
+
+
 def test_a_run_that_would_take_longer_than_there_is_time_is_not_begun(listed, tmp_path, capfd, monkeypatch):
     into = tmp_path / "runs"
     record.main(["--here", "--into", str(into), "--minutes", "10", "--workers", "1"])
@@ -87,6 +96,11 @@ def test_a_wrong_name_or_entry_is_one_sentence(listed, capfd):
     listed.write_text(LIST.replace("comparing-autoencoders", "comparing"))
     assert record.main(["--list"]) == 1
     assert "a chapter is one of adversarial-noise, comparing-autoencoders" in capfd.readouterr().err
+    listed.write_text(LIST.replace("{ dataset = \"svhn\" }", "'svhn'"))
+    assert record.main(["--list"]) == 1 and "'svhn'" in capfd.readouterr().err
+    listed.write_text("[[entry]\n")
+    assert record.main(["--list"]) == 1
+    assert capfd.readouterr().err.startswith(f"record: {listed} is not TOML: ")
 
 
 def test_the_list_of_this_checkout_names_chapters_and_parameters_that_exist():

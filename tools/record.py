@@ -33,9 +33,13 @@ GUESS = 15.0  # minutes of a run of which nothing is known
 
 def entries(name=None):
     """Return the entries of the list, in order; those of one chapter where it is named. ValueError for a wrong one."""
-    listed = tomllib.loads(LIST.read_text(encoding="utf-8"))["entry"]
+    try:
+        listed = tomllib.loads(LIST.read_text(encoding="utf-8")).get("entry", [])
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{LIST} is not TOML: {error}.") from None
     for entry in listed:
-        if set(entry) - {"only"} != {"what", "chapter", "parameters"} or entry["chapter"] not in chapter.NAMES:
+        whole = set(entry) - {"only"} == {"what", "chapter", "parameters"} and isinstance(entry["parameters"], dict)
+        if not whole or entry["chapter"] not in chapter.NAMES:
             raise ValueError(f"{LIST}: an entry has what, chapter, parameters and may have only; a chapter is one of "
                              f"{', '.join(chapter.NAMES)}; this one is {entry}.")  # fmt: skip
     if name and name not in chapter.NAMES:
@@ -63,7 +67,7 @@ def missing(listed, into, device=None):
         jobs, p = jobs_of(entry, device)
         described = {}  # what a task is found by; to draw its images again for every method would take minutes
         for job in jobs:
-            key = (job.task.func, job.task.args) if isinstance(job.task, partial) else job.task
+            key = repr((job.task.func, job.task.args, job.task.keywords)) if isinstance(job.task, partial) else job.task
             if key not in described:
                 task = job.task()
                 described[key] = SimpleNamespace(protocol=task.protocol, digest=task.digest)
