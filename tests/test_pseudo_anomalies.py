@@ -342,8 +342,18 @@ def test_a_run_is_listed_once_for_each_seed_product_and_study():
     p.rotations = [3]  # one number for both
     assert notebook["on_features"]("ALGAN-feature", "screw").task.keywords["rotations"] == (3, 3)
     assert {job.variant for job in jobs} == {"", "no buffer", "no anomalous latents", "neither"}
-    p.studies = notebook["STUDIES"]
+    p.studies = [study for study in notebook["STUDIES"] if study != "digits"]
     jobs = notebook["jobs"](p)
     assert len({job.variant for job in jobs}) == 1 + 3 + 5 + 15 + 3 + 3 + 3 + 1
     whole = [(job.method, job.variant, job.seed) for job in jobs]
     assert len(set(whole)) == len(whole)
+
+
+def test_on_digits_one_class_is_normal_and_the_steps_are_those_of_a_product():
+    notebook = opened("pseudo-anomalies", {"tier": "smoke", "studies": ["digits"], "epochs": 48})
+    jobs = [job for job in notebook["jobs"](notebook["p"]) if job.task.func is notebook["one_digit"]]
+    assert len(jobs) == 10 * (3 + 1)
+    job = next(job for job in jobs if job.method == "ALGAN-image" and job.task.args[-1] == "3")
+    task = job.task()
+    assert task.protocol["name"] == "one_normal" and set(task.train_y.tolist()) == {3}
+    assert job.epochs == 48 * 200 // (notebook["small"].y == 3).sum()
