@@ -1,4 +1,4 @@
-"""How long each method of the chapter on pseudo-anomalies takes for a picture, from its pixels to its score, in one run.
+"""How long each method of the chapter on pseudo-anomalies takes for a picture, from pixels to score, in one run.
 
     python tests/benchmarks/prediction.py --dataset mvtec:bottle --product bottle
 
