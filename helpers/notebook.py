@@ -147,14 +147,18 @@ def seconds(function, *given, repeats=3):
     return statistics.median(took)
 
 
-def check(answer, right, hint):
-    """Say whether an exercise is solved: `right(answer)` decides; None is no answer yet, and the hint helps."""
+def check(answer, right, hint, mistakes=None):
+    """Say whether an exercise is solved: `right(answer)` decides; None is no answer yet.
+
+    `mistakes` maps what helps against a known mistake to the function of the answer that recognises it; the first that
+    does is said, else the hint.
+    """
     if answer is None:
         print("No answer yet.")
     elif right(answer):
         print("Right.")
     else:
-        print(f"Not yet: {hint}")
+        print(f"Not yet: {next((words for words, made in (mistakes or {}).items() if made(answer)), hint)}")
 
 
 def _injected_cell():

@@ -115,6 +115,14 @@ def test_answers_are_judged(capsys):
     assert capsys.readouterr().out.splitlines() == ["No answer yet.", "Right.", "Not yet: think of three"]
 
 
+def test_a_known_mistake_is_answered_and_the_first_that_fits_counts(capsys):
+    mistakes = {"that is the double": lambda a: a == 6, "too large": lambda a: a > 3}
+    for answer in (3, 6, 5, 2):
+        notebook.check(answer, lambda a: a == 3, "think of three", mistakes)
+    assert capsys.readouterr().out.splitlines() == [
+        "Right.", "Not yet: that is the double", "Not yet: too large", "Not yet: think of three"]
+
+
 def test_a_time_is_the_median_of_the_calls_after_the_first(monkeypatch):
     clock, calls = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0]), []
     monkeypatch.setattr(notebook.time, "perf_counter", lambda: next(clock))
