@@ -1,10 +1,13 @@
 """The first chapter's methods: sizes of the paper's tables, equations against other libraries, rules for scores."""
 
+import numpy as np
 import pytest
 import torch
 from chapters import definitions
+from scipy.spatial import distance
+from torch import nn
 
-from helpers import engine, images, protocols
+from helpers import engine, images, metrics, protocols
 from helpers.chapter import opened
 
 NAME = "comparing-autoencoders"
@@ -47,6 +50,97 @@ def test_runs_are_both_tables_the_map_and_variants_that_change_one_thing_each():
     assert len(variants) == len({job.variant for job in variants}) == 6
     for job in variants:
         assert len(job.settings.items() - plain[job.method, "1", 0].settings.items()) == 1
+
+
+def test_only_the_tier_paper_keeps_pictures_and_only_colours_are_greyed():
+    notebook = opened(NAME, {"tier": "smoke", "map_classes": 1})
+    notebook["PICTURED"]["digits"] = ["1", "8"]
+    p = notebook["p"]
+    assert not [job for job in notebook["jobs"](p) if job.keep or job.variant == "in grey"]
+    p.tier, notebook["channels"] = "paper", 3
+    jobs = notebook["jobs"](p)
+    kept = [(job.method, job.task().protocol["normal_class"]) for job in jobs if job.keep]
+    assert sorted(kept) == [(name, c) for name in ("AAE", "CAE", "VAE") for c in ("1", "8")]
+    [grey] = [job for job in jobs if job.variant == "in grey"]
+    assert grey.make is notebook["InGrey"] and grey.settings["channels"] == 1
+    assert len([job for job in jobs if job.method == "mean colour"]) == 1
+
+
+@pytest.fixture(scope="module")
+def trained(task):
+    models = {}
+    for method in METHODS:
+        torch.manual_seed(0)
+        models[method.__name__] = method()
+        engine.fit(models[method.__name__], task, epochs=4, batch_size=16)
+    return models
+
+
+def test_share_divides_by_the_error_of_an_empty_drawing(trained, task):
+    class Empty(nn.Module):
+        def score(self, x):
+            return chapter.mse(x, torch.zeros_like(x))
+
+    assert engine.score(chapter.Share(Empty()), task.test[:5]) == pytest.approx([1.0] * 5)
+    cae, x = trained["CAE"], task.test[:5]
+    by_hand = engine.score(cae, x) / (x / 255).square().mean((1, 2, 3)).numpy()
+    assert engine.score(chapter.Share(cae), x) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_distance_of_a_code_is_that_of_mahalanobis(trained, task):
+    cae = trained["CAE"]
+    z, z_train = (engine.each_image(cae, x, cae.encode) for x in (task.test[:5], task.train))
+    inverse = np.linalg.inv(np.cov(z_train.T))
+    by_scipy = [distance.mahalanobis(code, z_train.mean(0), inverse) ** 2 for code in z]
+    assert engine.score(chapter.CodeDistance(cae, task.train), task.test[:5]) == pytest.approx(by_scipy, rel=1e-3)
+
+
+def test_codes_are_what_the_decoder_is_fed(trained, task):
+    for name in ("CAE", "AAE"):
+        model = trained[name]
+        assert chapter.codes(model, task.train) == pytest.approx(engine.each_image(model, task.train, model.encode))
+    vae = trained["VAE"]
+    mu, z = engine.each_image(vae, task.train, vae.encode), chapter.codes(vae, task.train)
+    assert np.abs(z - mu).mean() > 0.1 and (z == chapter.codes(vae, task.train)).all()
+    assert np.linalg.norm(z, axis=1).mean() == pytest.approx(20**0.5, abs=0.7), "the divergence holds them at the prior"
+
+
+def test_kept_pictures_are_those_that_the_figure_names_and_their_redrawings(trained, task):
+    kept = chapter.keep_pictures(trained["CAE"], task)
+    ones, zeros = (task.test[task.test_y == c] for c in (1, 0))
+    shown = [ones[0], zeros[0], zeros[1], task.test[task.test_y == 2][0]]
+    assert all(torch.equal(a, b) for a, b in zip(kept["input"], shown, strict=True))
+    assert kept["redrawn"].min() >= 0 and kept["redrawn"].max() <= 255
+    by_picture = (kept["input"] - torch.from_numpy(kept["redrawn"])).div(255).square().mean((1, 2, 3)).numpy()
+    assert kept["error"] == pytest.approx(by_picture, rel=0.05), "error and picture belong together"
+    assert len(kept["error, normal"]) == len(kept["empty, normal"]) == min(200, len(ones))
+
+
+def test_runs_with_pictures_are_rated_by_three_scores_the_first_of_which_is_that_of_the_tables(trained, task):
+    lines = chapter.in_three_ways(trained["AAE"], task)
+    assert lines[:9] == metrics.of_every_class(trained["AAE"], task)
+    assert [line.get("score") for line in lines] == [None] * 9 + ["share"] * 9 + ["code"] * 9 + [None]
+    assert lines[-1]["part"] == "codes" and lines[-1]["least_sd"] <= lines[-1]["largest_sd"]
+
+
+def test_grey_copies_hide_the_colour_and_the_mean_colour_hides_the_rest():
+    x = torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    in_grey = chapter.InGrey(1, 32)
+    assert engine.score(in_grey, x) == pytest.approx(engine.score(in_grey, x[:, [2, 0, 1]]), rel=1e-4)
+    red, blue = torch.zeros(2, 8, 3, 4, 4, dtype=torch.uint8)
+    red[:, 0], blue[:, 2] = 200, 200
+    mean_colour = chapter.MeanColour()
+    mean_colour.start(engine.Data(mean_colour, red, torch.zeros(8), "cpu"))
+    assert engine.score(mean_colour, red) == pytest.approx(0) and engine.score(mean_colour, blue).min() > 1
+    half = red.clone()
+    half[:, 0, :2], half[:, 0, 2:] = 150, 250
+    assert engine.score(mean_colour, half) == pytest.approx(0, abs=1e-9), "where a colour lies does not count"
+
+
+def test_without_records_a_figure_names_the_command(capsys):
+    chapter.show_pictures({}, "1", chapter.error_of)
+    assert "make record NAME=comparing-autoencoders" in capsys.readouterr().out
+    assert chapter.kept_errors({}, "1").isna().all(axis=None) and chapter.length_of({}) is None
 
 
 def test_mse_is_equation_2():
