@@ -92,6 +92,19 @@ def chosen(lines, **fixed):
     return lines
 
 
+def extent(lines):
+    """Return in words how long and how often lines were trained, such as "20 of 250 epochs, one seed"; None for none.
+
+    Seeds are counted for each method and class; where these differ, or the lengths, the words give the range.
+    """
+    if lines.empty:
+        return None
+    seeds = _span(lines.groupby([c for c in ("method", *CLASSES) if c in lines], dropna=False).seed.nunique())
+    whole = lines.paper_epochs.max()
+    length = _span(lines.epochs) + (f" of {whole:.0f}" if lines.epochs.min() < whole else "")
+    return f"{length} epochs, " + ("one seed" if seeds == "1" else f"{seeds} seeds")
+
+
 def largest(lines, *sizes):
     """Keep, for each data set, the runs with the largest value in each column of `sizes`, and those that have none."""
     for size in (name for name in sizes if name in lines):
@@ -210,6 +223,11 @@ def time_ratios(lines, to):
 def _training(record):
     losses = record["losses"]
     return {"seconds": record["provenance"]["seconds"]} | ({"last_loss": losses[-1][0]} if losses else {})
+
+
+def _span(values):
+    low, high = int(values.min()), int(values.max())
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _scalar(value):

@@ -74,6 +74,17 @@ def test_one_length_keeps_the_length_with_most_runs_then_the_longest():
     assert set(kept[kept.method == "CAE"].epochs) == {20} and set(kept[kept.method == "VAE"].epochs) == {50}
 
 
+@pytest.mark.parametrize(("runs", "says"), [
+    ([dict(epochs=20), dict(epochs=20, c="1")], "20 of 250 epochs, one seed"),
+    ([dict(), dict(seed=1)], "250 epochs, 2 seeds"),
+    ([dict(epochs=20), dict(c="1", seed=0), dict(c="1", seed=1)], "20 to 250 of 250 epochs, 1 to 2 seeds"),
+])  # fmt: skip
+def test_extent_says_how_long_and_how_often_lines_were_trained(runs, says):
+    lines = results.frame([a_record(**run) for run in runs], "recorded")
+    assert results.extent(lines) == says
+    assert results.extent(lines.iloc[:0]) is None, "a claim is silent then"
+
+
 @pytest.mark.parametrize("name", [path.stem for path in sorted(results.PAPER.glob("*-table-*.csv"))])
 def test_every_printed_table_is_read_with_numbers_as_numbers(name):
     table = results.paper(name)
