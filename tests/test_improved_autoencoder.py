@@ -4,6 +4,7 @@ import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from chapters import definitions
@@ -227,6 +228,44 @@ def test_jobs_have_the_proportions_of_the_papers_protocol(opened):
         assert first["IAEAD", f"λ = {lam:g}"].settings == first["IAEAD", ""].settings | {"lam": lam}
     assert {variant for _, variant in first if "λ" not in variant} - {""} == {v for _, v in opened["VARIANTS"]}
     assert all(jobs[k].method in opened["TRIVIAL"] for k in range(30)), "the cheapest come first"
+
+
+def test_nu_is_tried_without_the_ledger():
+    cells = chapters.opened("improved-autoencoder", {"tier": "quick"})
+    jobs = cells["jobs"](cells["p"])
+    assert {(job.method, job.variant) for job in jobs if "λ" not in job.variant and job.variant} == {
+        ("IAEAD", chapter.NU_1)}  # fmt: skip
+    printed = [job for job in jobs if job.variant == chapter.NU_1]
+    like = {c: job.settings for c, job in ((job.task.args[2], job) for job in jobs) if job.method == "IAEAD"}
+    assert len(printed) == 2 and all(job.settings | {"nu": 0.1} == like["0"] | {"nu": 0.1, "lam": 5e-5}
+                                     for job in printed)  # fmt: skip
+
+
+def some_lines(*runs):
+    names = ["variant", "normal_class", "epochs", "seed", "lam", "value"]
+    lines = pd.DataFrame(runs, columns=names).assign(method="IAEAD", ratio=0.1, metric="auroc", nu=0.1)
+    return lines.assign(nu=[1.0 if variant == chapter.NU_1 else 0.1 for variant in lines.variant])
+
+
+def test_a_pair_is_of_one_class_length_and_seed_and_the_longest_counts():
+    lines = some_lines(("", "8", 20, 0, 5e-5, 0.9), (chapter.NU_1, "8", 20, 0, 5e-5, 0.8),
+                       ("", "8", 250, 0, 5e-5, 0.1), ("", "0", 250, 0, 5e-5, 0.5),
+                       (chapter.NU_1, "0", 250, 1, 5e-5, 0.6), ("", "2", 20, 0, 5e-5, 0.5))  # fmt: skip
+    found = chapter.paired(lines, "IAEAD", chapter.NU_1)
+    assert found.normal_class.tolist() == ["8", "8"] and set(found.epochs) == {20}
+    longer = some_lines((chapter.NU_1, "8", 250, 0, 5e-5, 0.2))
+    found = chapter.paired(pd.concat([lines, longer]), "IAEAD", chapter.NU_1)
+    assert set(found.epochs) == {250} and sorted(found.value) == [0.1, 0.2]
+    assert chapter.paired(lines.iloc[:0], "IAEAD", chapter.NU_1).empty
+
+
+def test_weights_are_compared_at_the_length_that_has_most_of_them():
+    short = [("", "8", 20, 0, lam, 0.9) for lam in (0.0, 5e-5, 5e-3, 5e-2)] + [("", "1", 20, 0, 0.0, 0.9)]
+    full = [("", c, 250, 0, lam, 0.9) for lam in (0.0, 5e-5, 5e-3) for c in ("1", "8")]
+    found = chapter.weights_of(some_lines(*short, *full))
+    assert set(found.epochs) == {20} and set(found.normal_class) == {"8"}
+    assert set(chapter.weights_of(some_lines(*full)).normal_class) == {"1", "8"}
+    assert chapter.weights_of(some_lines()).empty
 
 
 def test_every_job_can_be_made(opened):
