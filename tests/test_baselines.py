@@ -286,6 +286,18 @@ def test_rdae_without_s_is_the_cae(settings):
     assert method.S.abs().max() == 0
 
 
+@pytest.mark.parametrize("method", [DRAE, RDAE, MemAE, DAGMM, RSRAE])
+def test_rivals_on_the_shared_network_can_be_narrow_and_are_not_by_default(method):
+    def weights(net):
+        return sum(w.numel() for w in net.parameters())
+
+    as_before, full, narrow = (new(partial(method, **size)) for size in ({}, {"width": 64}, {"width": 8}))
+    assert all(torch.equal(a, b) for a, b in zip(as_before.parameters(), full.parameters(), strict=True))
+    assert weights(narrow.encoder) < weights(full.encoder) / 7 and weights(narrow.decoder) < weights(full.decoder) / 7
+    redraw = narrow if method is not DAGMM else lambda x: narrow.represent(x)[1]
+    assert redraw(torch.zeros(2, 1, 32, 32)).shape == (2, 1, 32, 32)
+
+
 # DAGMM
 
 

@@ -77,6 +77,15 @@ class CAE(nn.Module):
         return self.scores(x)[self.error]
 
 
+def narrow(method, channels, width):
+    """Give a method on the CAE of preset "e3" a network whose first convolution has `width` channels, not 64.
+
+    The CAE itself takes no width: its records are found by its code.
+    """
+    if width != 64:
+        method.encoder, method.decoder = encoder32(channels, width=width), decoder32(channels, width=width)
+
+
 def forget(optimizer):
     """Put an optimiser back to its first step; in place, where a new one would leave the engine with the old."""
     for state in optimizer.state.values():

@@ -41,11 +41,11 @@ class DAGMM(nn.Module):
 
     prepare = staticmethod(pad32_pm1)
 
-    def __init__(self, channels=1, components=3, code=5, lam1=0.1, lam2=0.005):
+    def __init__(self, channels=1, components=3, code=5, lam1=0.1, lam2=0.005, width=64):
         super().__init__()
         self.lam1, self.lam2 = lam1, lam2
-        self.encoder = encoder32(channels, code, bounded=False)
-        self.decoder = decoder32(channels, code)
+        self.encoder = encoder32(channels, code, bounded=False, width=width)
+        self.decoder = decoder32(channels, code, width=width)
         self.estimation = nn.Sequential(
             nn.Linear(code + 2, 64), nn.Tanh(), nn.Dropout(0.5),
             nn.Linear(64, 10), nn.Tanh(), nn.Dropout(0.5),

@@ -17,14 +17,15 @@ The released loop over all k with a comparison each is one cumulative sum here; 
 
 import torch
 
-from .cae import CAE
+from .cae import CAE, narrow
 
 
 class DRAE(CAE):
     """The CAE of preset "e3", trained by the split errors; `lam` weights h, 0.1 as released."""
 
-    def __init__(self, channels=1, lam=0.1):
+    def __init__(self, channels=1, lam=0.1, width=64):
         super().__init__(channels, preset="e3")
+        narrow(self, channels, width)
         self.lam = lam
 
     def loss(self, batch):

@@ -24,14 +24,15 @@ from torch.nn import functional as F
 
 from helpers.engine import Player
 
-from .cae import CAE
+from .cae import CAE, narrow
 
 
 class MemAE(CAE):
     """The CAE with PyTorch's initial weights and a memory of `size` codes; `alpha` weights the entropy of w^."""
 
-    def __init__(self, channels=1, size=100, alpha=2e-4, as_released=False):
+    def __init__(self, channels=1, size=100, alpha=2e-4, as_released=False, width=64):
         super().__init__(channels, preset="e3")
+        narrow(self, channels, width)
         self.alpha, self.as_released = alpha, as_released
         self.memory = nn.Parameter(torch.empty(size, 256).uniform_(-1 / 16, 1 / 16))  # 1 / sqrt(256)
 

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from helpers.engine import evaluating
 
-from .cae import CAE
+from .cae import CAE, narrow
 
 
 class RDAE(CAE):
@@ -35,8 +35,9 @@ class RDAE(CAE):
     `released_bug` the factor is the released one, and the threshold 0.00065 itself.
     """
 
-    def __init__(self, channels=1, lam=1.5, released_bug=False):
+    def __init__(self, channels=1, lam=1.5, released_bug=False, width=64):
         super().__init__(channels, preset="e3")
+        narrow(self, channels, width)
         self.lam, self.released_bug = lam, released_bug
 
     def start(self, data):

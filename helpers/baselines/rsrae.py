@@ -34,12 +34,12 @@ class RSRAE(nn.Module):
     `plus` trains the sum of the three losses (RSRAE+) by one optimiser, with the weights `lam1` and `lam2`.
     """
 
-    def __init__(self, channels=1, d=10, plus=False, lam1=0.1, lam2=0.1, as_released=False):
+    def __init__(self, channels=1, d=10, plus=False, lam1=0.1, lam2=0.1, as_released=False, width=64):
         super().__init__()
         self.plus, self.lam1, self.lam2, self.as_released = plus, lam1, lam2, as_released
-        self.encoder = encoder32(channels)
+        self.encoder = encoder32(channels, width=width)
         self.A = nn.Parameter(nn.init.orthogonal_(torch.empty(d, 256)))
-        self.decoder = decoder32(channels, d)
+        self.decoder = decoder32(channels, d, width=width)
 
     def prepare(self, images):
         x = pad32_pm1(images)
