@@ -17,7 +17,7 @@ from pytorch_msssim import ms_ssim, ssim
 from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from helpers import engine, metrics, protocols, records, results, thresholds
+from helpers import engine, metrics, pixel_metrics, protocols, records, results, thresholds
 from helpers.images import parts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,6 +101,64 @@ def test_weight_norm_is_another_thing_than_the_jacobian():
     torch.testing.assert_close(chapter.weight_norm(E), by_hand)
     far = torch.full((1, 3, 2, 2), 1e3)  # tanh is flat there: no contraction left to do, but the weights are as large
     assert chapter.jacobian_norm(E, far, 10).item() < 1e-6 < chapter.weight_norm(E).item()
+
+
+def encoder_with_batch_norm():
+    torch.manual_seed(0)
+    E = nn.Sequential(chapter.block(nn.Conv2d(3, 4, 3), 4), nn.Flatten(), nn.Linear(16, 5))
+    E(torch.randn(50, 3, 4, 4))  # running statistics other than those of any batch
+    return E
+
+
+def exact_norms(E, x):
+    E.eval()
+    norms = [torch.autograd.functional.jacobian(E, x[[i]]).square().sum() for i in range(len(x))]
+    E.train()
+    return torch.stack(norms)
+
+
+def test_with_frozen_statistics_a_picture_counts_alone_and_the_statistics_stay():
+    E, x = encoder_with_batch_norm(), torch.randn(4, 3, 4, 4)
+    exact = exact_norms(E, x)
+    before = {name: value.clone() for name, value in E.state_dict().items()}
+    with chapter.frozen(E):
+        estimate = chapter.jacobian_norm(E, x, 4000)
+    torch.testing.assert_close(estimate, exact, rtol=0.1, atol=0)
+    assert all(torch.equal(value, before[name]) for name, value in E.state_dict().items())
+    assert all(layer.training for layer in E.modules())
+    coupled = chapter.jacobian_norm(E, x, 4000)
+    assert ((coupled - exact).abs() / exact > 0.1).any(), "in training mode the neighbours count"
+    assert not torch.equal(E[0][1].running_mean, before["0.1.running_mean"]), "and the statistics move"
+
+
+def test_the_frozen_penalty_is_the_rows_loss_and_its_own_contraction(task):
+    torch.manual_seed(0)
+    model = chapter.FrozenPenalty(lam=1.0, net="table_2", size=48, width=4, classes=4)
+    batch = engine.Batch(model.prepare(task.train[:8]), task.train_y[:8], None)
+    plain = made()
+    plain.load_state_dict(model.state_dict())
+    steps = model.encoder[0][0][1].num_batches_tracked
+    with chapter.frozen(model.encoder):
+        norm = chapter.jacobian_norm(model.encoder, batch.x, 200).mean().item() / batch.x[0].numel()
+    assert model.loss(batch).item() - plain.loss(batch).item() == pytest.approx(norm, rel=0.8, abs=1e-6)
+    assert steps.item() == 1, "one pass a step moves the statistics"
+
+
+def test_the_released_model_scores_by_absolute_error_and_names_products_after_a_relu(task):
+    torch.manual_seed(0)
+    model = chapter.AsReleased(net="table_2", size=48, width=4, classes=4, v=0.4, mix=True)
+    assert {layer.negative_slope for layer in model.modules() if isinstance(layer, nn.LeakyReLU)} == {0.5}
+    engine.fit(model, task, 1, 8)
+    x = model.prepare(task.test[:6])
+    with engine.evaluating(model):
+        by_hand = (x - model(x)).abs().mean((1, 2, 3))
+        assert (model.classifier(model.encoder(x)) >= 0).all()
+    assert engine.score(model, task.test[:6]) == pytest.approx(by_hand.numpy(), rel=1e-4)
+    (player,) = model.players()
+    assert player.optimizer.keywords == {"lr": 2e-4, "weight_decay": 1e-6}
+    (line,) = chapter.evaluate_released(model, task)
+    decided = thresholds.decide(chapter.keep(model, task), "eq. 6") >= 1
+    assert line["test_f1"] == pytest.approx(metrics.at_threshold(task.anomalous.numpy(), decided, 1)["f1"])
 
 
 # Equations 7 and 9.
@@ -216,6 +274,32 @@ def test_a_line_for_each_category_has_its_error_and_the_threshold_that_counts_fo
             assert line["mean_error"] == pytest.approx(errors[task.held_y == c].mean())
             assert line["threshold"] == pytest.approx(model.thresholds.T[c if own else 0].item())
         assert set(pixels) == {"aupro", "pixel_auroc"}
+
+
+def test_maps_are_measured_within_each_category(task):
+    model = made()
+    engine.fit(model, task, 1, 8)
+    maps = engine.each_image(model, task.test, lambda x: chapter.error_map(model, x))
+    *lines, pooled = chapter.evaluate_maps(model, task)
+    assert pooled == chapter.evaluate(model, task)[-1]
+    for line in lines:
+        at = (task.test_y == task.classes.index(line["category"])).numpy()
+        assert line["aupro"] == pytest.approx(pixel_metrics.aupro(maps[at], task.masks[at, 0]))
+        assert {"mean_error", "threshold", "pixel_auroc"} <= set(line)
+
+
+def test_a_good_and_a_defective_picture_of_each_category_are_kept_small(task):
+    model = made()
+    engine.fit(model, task, 1, 8)
+    kept = records.rounded(chapter.keep_pictures(model, task))
+    assert set(kept) == {*chapter.keep(model, task), "at", "shown", "redrawn"}
+    assert task.anomalous[kept["at"]].tolist() == [False, True] * 4
+    assert task.test_y[kept["at"]].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    for name, pictures in (("shown", task.test[kept["at"]]), ("redrawn", None)):
+        x = np.array(kept[name])
+        assert x.shape == (8, 64, 64) and x.dtype.kind == "i" and 0 <= x.min() and x.max() <= 255
+        if pictures is not None:
+            assert x.mean((1, 2)) == pytest.approx(pictures.float().mean((1, 2, 3)).numpy(), abs=3)
 
 
 # Equation 10 and what F1 hides.
