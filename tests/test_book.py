@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from packaging.requirements import Requirement
 from torchvision import datasets
@@ -233,6 +234,15 @@ def test_checksums_on_the_data_page_are_torchvisions():
 def test_the_shared_parameters_are_described():
     table = re.findall(r"^\| `(\w+)` \|", (ROOT / "book/rerunning.md").read_text().split("## Parameters")[1], re.M)
     assert set(table) == {"dataset", *notebook.COMMON}
+
+
+def test_each_chapters_own_parameters_on_the_page_are_there():
+    row = re.compile(r"^\| \[.*?\]\(\.\./(notebooks/\S+)\.ipynb\) \| (.*) \|$", re.M)
+    rows = row.findall((ROOT / "book/rerunning.md").read_text())
+    assert [chapter for chapter, _ in rows] == book.chapters(ROOT)
+    for chapter, text in rows:
+        named = re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", text))  # what a parameter may be stands in brackets
+        assert len(named) >= 5 and set(named) <= set(papermill.inspect_notebook(ROOT / f"{chapter}.ipynb")), chapter
 
 
 def test_the_landing_page_and_the_readme_name_every_chapter():
