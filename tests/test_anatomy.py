@@ -1,5 +1,6 @@
 """What a page shows of a chapter's code: little, narrow, and mostly the method. Cells tagged "bookkeeping" are not."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -67,3 +68,11 @@ def test_setup_and_results_tables_are_as_short_as_they_should_be(chapter):
     assert shown, "a chapter has results tables"
     for cell in shown:
         assert len(lines(cell)) <= 7 * cell.source.count("tables.show("), cell.source
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_figure_has_an_alternative_text(chapter):
+    drawing = re.compile(r"^(figures\.(?!use_style|overlay)\w+\(|plt\.show\(|show_pictures\()", re.M)
+    draws = [cell for cell in code(chapter) if drawing.search(cell.source) and "setup" not in tags(cell)]
+    texts = {cell.id: cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "") for cell in draws}
+    assert len(texts) >= 4 and [name for name, text in texts.items() if len(text) < 60] == []

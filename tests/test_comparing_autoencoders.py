@@ -1,8 +1,6 @@
 """The first chapter's methods: sizes of the paper's tables, equations against other libraries, rules for scores."""
 
-import re
 
-import nbformat
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,7 @@ from scipy.spatial import distance
 from torch import nn
 
 from helpers import engine, images, metrics, protocols
-from helpers.chapter import NOTEBOOKS, opened
+from helpers.chapter import opened
 
 NAME = "comparing-autoencoders"
 chapter = definitions(NAME)
@@ -144,15 +142,6 @@ def test_without_records_a_figure_names_the_command(capsys):
     chapter.show_pictures({}, "1", chapter.error_of)
     assert "make record NAME=comparing-autoencoders" in capsys.readouterr().out
     assert chapter.kept_errors({}, "1").isna().all(axis=None) and chapter.length_of({}) is None
-
-
-def test_every_figure_has_an_alternative_text():
-    cells = nbformat.read(NOTEBOOKS / f"{NAME}.ipynb", as_version=4).cells
-    draws = [cell for cell in cells if cell.cell_type == "code" and re.search(
-        r"^(figures\.(?!use_style)|plt\.show|show_pictures\()", cell.source, re.M)]  # fmt: skip
-    assert len(draws) >= 12
-    assert [cell.id for cell in draws if len(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")) < 60] == [
-        cell.id for cell in draws if "setup" in cell.metadata.get("tags", [])]  # fmt: skip
 
 
 def test_mse_is_equation_2():
