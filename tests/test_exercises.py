@@ -29,6 +29,12 @@ def test_every_exercise_has_a_check_and_a_solution(chapter):
     assert 3 <= len(asked) <= 5
 
 
+def test_no_two_exercises_of_the_book_have_one_label():
+    labels = [label for chapter in CHAPTERS for cell in read(chapter).cells
+              for label in re.findall(r":label: (ex-\S+)", cell.source)]  # fmt: skip
+    assert len(labels) > 20 and len(set(labels)) == len(labels)
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_printed_solutions_are_right(chapter, tmp_path):
     notebook = read(chapter)
