@@ -19,6 +19,9 @@ def show(cells, caption, digits=None, corner="", not_run=None):
     Lines without a number are left out. `digits` are decimals, by default 1 for per cent and 3 else. `not_run` is the
     command that would run what is missing; the caption names it where a cell is not run.
     """
+    if cells.empty:
+        command = f": <code>{html.escape(not_run)}</code>" if not_run else ""
+        return HTML(f"<table class='results'><caption>{caption} Not run{command}.</caption></table>")
     rows, columns = cells.columns[:2]
     digits = digits if digits is not None else (1 if (cells.unit == "%").any() else 3)
     order = list(cells[columns].unique())

@@ -64,3 +64,8 @@ def test_columns_that_are_metrics_have_the_names_of_the_field():
     cells = results.table("metric", this_run=results.frame([a_record()], "this run"), dataset="mnist", normal_class="0")
     html = tables.show(cells, "").data
     assert "<th scope='col'>AUROC</th>" in html and "<th scope='col'>last loss</th>" in html
+
+
+def test_a_table_without_a_line_says_that_nothing_was_run_and_what_would():
+    nothing = tables.show(table([a_record()])[:0], "Table 9.", not_run="make <it>").data
+    assert "Table 9. Not run: <code>make &lt;it&gt;</code>." in nothing and "<th" not in nothing
