@@ -15,20 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from helpers import chapter, engine, images, notebook, records, results  # noqa: E402
-
-
-def times(cells, product, repeats):
-    """Return {method: milliseconds a picture}."""
-    p, ms = cells["p"], {}
-    large = images.load_once(p.dataset, p.data_root, False, p.feature_size * 8 // 7).x[:1]
-    for name in [*cells["ON_IMAGES"], *cells["ON_FEATURES"]]:
-        on_features = name in cells["ON_FEATURES"]
-        run = cells["on_features" if on_features else "on_images"](name, product)
-        predict = cells["predictor"](run)
-        ms[name] = 1000 * notebook.seconds(predict, large if on_features else cells["data"].x[:1], repeats=repeats)
-    return ms
-
+from helpers import chapter, engine, records, results  # noqa: E402
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -43,7 +30,7 @@ if __name__ == "__main__":
     given = {name: getattr(options, name) for name in ("dataset", "product", "size", "width")}
     cells = chapter.opened("pseudo-anomalies", {"tier": "paper", **given, "classes": [options.product],
                                                  "studies": ["7"]})
-    ms = times(cells, options.product, options.repeats)
+    ms = cells["prediction_times"]([*cells["ON_IMAGES"], *cells["ON_FEATURES"]], options.product, options.repeats)
     printed = results.paper("algan-table-5").set_index("method").value
     print(f"{records.device_name(engine.default_device())}, {options.threads} threads, {options.dataset}")
     print(f"{'':18}{'ms':>9}{'/ ALGAN-image':>15}{'paper':>8}")
