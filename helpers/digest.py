@@ -142,7 +142,7 @@ def _normal_source(function):
 
 
 class _Normal(ast.NodeTransformer):
-    """Code without docstrings, and without the names of our modules in front of what they hold."""
+    """Code without docstrings, without the names of our modules in front of what they hold, and with fixed quotes."""
 
     def __init__(self, modules):
         self.modules = modules
@@ -160,3 +160,27 @@ class _Normal(ast.NodeTransformer):
         return node
 
     visit_ClassDef = visit_FunctionDef
+
+    def visit_JoinedStr(self, node):
+        """Return an f-string as a name that reads as Python 3.11 writes it; ast.unparse of 3.12 takes other quotes."""
+        parts = [_inside(self.visit(value)) for value in node.values]
+        quotes = ["'", '"', '"""', "'''"]
+        for part in parts:
+            free = [quote for quote in quotes if quote not in part]
+            quotes = sorted(free, key=lambda quote: part.endswith(quote[0])) or quotes
+        return ast.Name(f"f{quotes[0]}{''.join(parts)}{quotes[0]}", ast.Load())
+
+    def visit_FormattedValue(self, node):
+        node.value = self.visit(node.value)
+        for part in node.format_spec.values if node.format_spec else ():  # it is an f-string that has no quotes
+            self.visit(part)
+        return node
+
+
+def _inside(part):
+    """Return a part of an f-string, its text or what it has in braces, as it stands between the quotes."""
+    if isinstance(part, ast.FormattedValue):
+        text = ast.unparse(ast.JoinedStr([part]))
+        return text[text.index("{") : text.rindex("}") + 1]  # without quotes, whichever they are
+    text = part.value.replace("{", "{{").replace("}", "}}")
+    return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in text)

@@ -1,4 +1,4 @@
-"""The digest of code: what changes it, what does not, and that it survives a kernel, a move and a partial."""
+"""The digest of code: what changes it, what does not, and that it survives a kernel, a move and another Python."""
 
 import importlib.util
 import json
@@ -158,6 +158,71 @@ def test_code_that_moves_to_another_file_keeps_its_digest(tmp_path, monkeypatch)
         sys.modules.pop(f"helpers.{name}")
     assert digests["attic"] == digests["cellar"]
     assert digests["other"] != digests["attic"], "the constant behind the dot counts"
+
+
+# What interpreters of different versions write, compile or find in other ways, with the digests of Python 3.11.
+PORTABLE = r'''
+from enum import Enum
+from functools import partial
+
+import torch
+
+NAMES = ("a", "b")
+LEAST = 3
+
+class Kind(Enum):
+    LINE = "line"
+
+def shifted(x, by=0.5):
+    return x + by
+
+def told(x, width=8, kind=Kind.LINE, kept=torch.float32):
+    if x not in NAMES:
+        raise ValueError(f"There is no {x!r}; possible are {', '.join(NAMES)}.")
+    nested = f"{x:>{width}.{LEAST}f} {{}} {f'{LEAST} of {NAMES[0]}'!s:>9}\t{LEAST=} é"
+    return nested + f"{x['a']} isn't " f"\"{x or 'b'}\"" + f"{(lambda: LEAST)()} {x if x else '-'} { {1: 'c'}[1]}\n"
+
+def counted(x, y):
+    def inner():
+        return [[LEAST * z for z in x if z in NAMES] for x in y]
+    return inner(), {z: {shifted(w) for w in z} for z in x}, sum(z > LEAST for z in x)
+
+SUMS = [lambda x: (
+            x + LEAST), lambda x: x]
+
+class Sorter:
+    orders = {"up": lambda x: x, "by name": lambda x: f"{x['name']}, {', '.join(NAMES)}",
+              "shifted": partial(shifted, by=0.25)}
+
+    def __init__(self):
+        super().__init__()
+        self.order = self.orders["up"]
+
+    @staticmethod
+    def summed(x):
+        class Held:
+            total = sum(y for y in SUMS)
+        return Held.total
+
+    def sorted(self, x):
+        match x:
+            case [first, *_] if (n := len(x)) > LEAST:
+                return first, n
+        return sorted(x, key=lambda y: (
+            y["a"], f"{y['b']}"))[::-1]
+'''
+
+
+@pytest.mark.parametrize("name, digest", [
+    ("told", "e63ccbbff18dfff5"),
+    ("counted", "c61353b630ab52cd"),
+    ("Sorter", "9cada853cd104d44"),
+], ids=["f-strings", "comprehensions", "lambdas and a class"])  # fmt: skip
+def test_every_version_of_python_gives_the_digest_of_the_records(name, digest, tmp_path):
+    """Else a reader whose Python is another than that of the records would not find them, and train again."""
+    case = written(tmp_path, {"case": PORTABLE})["case"]
+    sys.modules.pop("helpers.case")
+    assert code_digest(getattr(case, name)) == digest
 
 
 def test_what_reads_records_does_not_count(tmp_path):
