@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test lab notebook record sync lint clean
+.PHONY: help env book test lab notebook record fidelity sync lint clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | awk '{ printf "make %-10s", $$1; $$1 = ""; print }'
@@ -33,6 +33,9 @@ notebook: $(STAMP)  ## run one notebook with papermill: NAME=comparing-autoencod
 
 record: $(STAMP)  ## run what the recorded tables lack, most valuable first: MINUTES=120 NAME=<notebook>
 	@$(BIN)/python tools/record.py --minutes $(MINUTES) $(if $(NAME),--name $(NAME)) $(ARGS)
+
+fidelity: $(STAMP)  ## say how close the records are to the papers, a line a printed table
+	@$(BIN)/python tools/fidelity.py $(if $(NAME),--name $(NAME))
 
 sync: $(STAMP)  ## write notebooks/*.ipynb from their texts in notebooks/text
 	@$(BIN)/python tools/pairs.py sync
