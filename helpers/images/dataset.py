@@ -29,7 +29,10 @@ class Images:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of the SHA-256 over shape and bytes of x, y, test and masks."""
+        """16 hex digits of the SHA-256 over shape and bytes of x, y, test and masks.
+
+        JPEG pictures may decode to other bytes under another build of Pillow: those of Magnetic Tile Defects did.
+        """
         sha = hashlib.sha256()
         for part in (self.x, self.y, self.test, self.masks):
             if part is not None:
