@@ -18,6 +18,7 @@ from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from helpers import engine, metrics, pixel_metrics, protocols, records, results, thresholds
+from helpers.chapter import opened
 from helpers.images import parts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -478,3 +479,16 @@ def test_impossible_parameters_are_one_sentence(name, value, said, tmp_path):
     assert result.returncode != 0
     message = result.stderr.strip().splitlines()[-1]
     assert "ParameterError" in message and [word for word in said if word not in message] == [], message
+
+
+# The page calls a "pictures" run its row "once more".
+
+def test_what_the_page_calls_once_more_is_trained_as_its_row_is():
+    cells = opened("mixer-autoencoder", {"tier": "paper", "dataset": "parts", "size": 48})
+    jobs = cells["jobs"](cells["p"])
+    again = [job for job in jobs if job.variant == cells["AGAIN"]]
+    assert len(again) == 3
+    for job in again:
+        row = next(other for other in jobs if (other.method, other.variant, other.seed) == (job.method, "", job.seed))
+        for name in ("make", "task", "settings", "epochs", "batch_size"):
+            assert getattr(job, name) == getattr(row, name), (job.method, name)
