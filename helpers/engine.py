@@ -176,7 +176,7 @@ def fit(method, task, epochs, batch_size=128, seed=0, device=None, precision="fp
         look_back=None, looks=()):  # fmt: skip
     """Train a method on task.train and return its losses, a float array (epochs, players); 0 where one sat out.
 
-    The seed fixes batches and noise: the same seed on the same machine gives the same weights. `precision` is one of
+    The seed fixes batches and noise: the same seed on the same processor gives the same weights. `precision` is one of
     PRECISIONS, as `resolve_precision` reads it; bf16 is autocast. `progress(epoch)` is called after each epoch.
     `compiled` sends the losses through torch.compile: equal up to rounding, and on a GPU a tensor that a loss leaves
     in an attribute holds until the next loss. After each epoch in `looks` the method is made ready to score and
