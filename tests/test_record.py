@@ -66,6 +66,17 @@ def test_what_is_left_is_listed_with_the_minutes_of_its_like(listed, tmp_path, c
     assert "Left: 1 runs, about 0.2 hours of one core." in said and "1 runs,     10 minutes: the small one" in said
 
 
+def test_the_pace_of_a_gpu_says_nothing_of_a_processor(listed, tmp_path):
+    record.main(["--here", "--into", str(tmp_path), "--minutes", "10", "--workers", "1"])
+    on_cpu, known = record.paces(tmp_path, "cpu"), len(list(tmp_path.glob("*/*.json")))
+    assert known and on_cpu and not record.paces(tmp_path, "cuda")
+    for path in tmp_path.glob("*/*.json"):
+        quick = records.read(path)
+        quick["provenance"] |= {"seconds": 0.001, "device": "NVIDIA H200"}
+        records.save(quick, path.parent)
+    assert not record.paces(tmp_path, "cpu") and record.paces(tmp_path, "cuda").keys() == on_cpu.keys()
+
+
 def test_methods_that_see_other_features_of_one_product_are_found_again(listed, tmp_path, capfd):
     """They make their task by one function, with other keywords."""
     few = dict(tier="smoke", dataset="parts", methods=["SPADE", "Mahalanobis-AD", "PatchCore-1"], studies=["7"])

@@ -23,7 +23,7 @@ from types import SimpleNamespace
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from helpers import chapter, notebook, records, runs  # noqa: E402
+from helpers import chapter, engine, notebook, records, runs  # noqa: E402
 from helpers.sweep import sweep  # noqa: E402
 
 LIST = ROOT / "data" / "record.toml"
@@ -84,12 +84,17 @@ def missing(listed, into, device=None):
     return found
 
 
-def paces(into):
-    """Return {(method, data set, precision): seconds an epoch} of the records, by their quickest run."""
+def paces(into, device=None):
+    """Return {(method, data set, precision): seconds an epoch} of the records, by their quickest run.
+
+    A processor's pace says nothing of a GPU's, so only records of the device's kind count.
+    """
+    on_cpu = (device or engine.default_device()) == "cpu"
     found = defaultdict(list)
     for record in (r for folder in into.glob("*") for r in records.read_all(folder)):
-        config = record["config"]
-        found[_kind(config)].append(record["provenance"]["seconds"] / max(config["epochs"], 1))
+        config, happened = record["config"], record["provenance"]
+        if happened["device"].startswith("CPU") == on_cpu:
+            found[_kind(config)].append(happened["seconds"] / max(config["epochs"], 1))
     return {kind: min(seconds) for kind, seconds in found.items()}
 
 
@@ -107,9 +112,9 @@ def minutes_of(config, known, guess=GUESS):
     return guess if pace is None else pace * config["epochs"] / 60
 
 
-def say_left(left, into):
-    """Print what is left, an entry a line, with its expected minutes on one core."""
-    known, groups = paces(into), defaultdict(list)
+def say_left(left, into, device=None):
+    """Print what is left, an entry a line, with its expected minutes in one process."""
+    known, groups = paces(into, device), defaultdict(list)
     for entry, _, config in left:
         groups[entry["what"]].append(minutes_of(config, known))
     print(f"\nLeft: {len(left)} runs, about {sum(map(sum, groups.values())) / 60:.1f} hours of one core.")
@@ -122,7 +127,7 @@ def record(minutes, name, into, workers, stack, device):
     begin = time.monotonic()
     before = set(into.glob("*/*.json"))
     todo = missing(entries(name), into, device)
-    left, known = minutes - (time.monotonic() - begin) / 60, paces(into)
+    left, known = minutes - (time.monotonic() - begin) / 60, paces(into, device)
     # What no like of was ever run is tried: the sweep gives it up after two epochs where it would take too long.
     chosen = [item for item in todo if minutes_of(item[2], known, guess=0) <= left]
     for precision in dict.fromkeys(config["precision"] for _, _, config in chosen):  # trivial detectors have fp32
@@ -133,7 +138,7 @@ def record(minutes, name, into, workers, stack, device):
               label="recording")  # fmt: skip
     made = sorted(set(into.glob("*/*.json")) - before)
     print(f"\nRecorded: {len(made)} runs." + "".join(f"\n  {path.relative_to(into)}" for path in made))
-    say_left(missing(entries(name), into, device), into)
+    say_left(missing(entries(name), into, device), into, device)
 
 
 def in_a_copy(arguments, into):
@@ -166,7 +171,8 @@ def main(argv=None):
         entries(options.name)
         notebook.check_shared(budget_minutes=options.minutes, workers=options.workers, stack=options.stack)
         if options.list:
-            say_left(missing(entries(options.name), options.into, options.device), options.into)
+            left = missing(entries(options.name), options.into, options.device)
+            say_left(left, options.into, options.device)
         elif options.here:
             record(options.minutes, options.name, options.into, options.workers, options.stack, options.device)
         else:
