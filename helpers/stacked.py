@@ -3,9 +3,8 @@
 A small network leaves most of a GPU idle; K of them side by side do not. On a CPU this is a loss, so nothing here is
 on by itself: `sweep(..., stack=16)` asks for it. What `fit_many` computes is what `engine.fit` computes for each model
 alone, up to rounding: a test holds the two together on the CPU. On an H200 sixteen stacked models trained 4.2 times
-(LeNet) and 2.3 times (autoencoder of 2.85 million weights) as many images a second as one; sixteen processes train
-more, where the host has the cores. There PyTorch refuses some networks ("clone inside vmap"), and a sweep trains these
-one by one.
+(LeNet) and 2.3 times (autoencoder of 2.85 million weights) as many images a second as one. There PyTorch refuses some
+networks ("clone inside vmap"), and a sweep trains these one by one.
 
 Possible for methods with one player that moves once a batch and draws no random numbers. Optimisers, schedules and
 hooks are each model's own, and batch normalisation keeps the statistics of each. In bf16 it takes its input as fp32,

@@ -1,4 +1,4 @@
-"""Say how close the records are to the papers: a line for each printed table, from data/paper and data/runs alone.
+"""Say how close the records are to the papers: a line a printed table, from data/paper and data/runs alone.
 
     python tools/fidelity.py                             every table
     python tools/fidelity.py --name mixer-autoencoder    one chapter's tables
@@ -7,7 +7,8 @@ Every printed cell is counted once, with the verdict that its chapter shows: rep
 epochs, other data, quoted by the paper from another, not run. "within a point" counts the recorded cells that are no
 further from the printed one, whatever their verdict. "mean |Δ|" is the mean distance of recorded from printed cells,
 in points of a hundred; "rank" is Spearman's correlation of the methods' printed and recorded means, over the cells
-that have both. Seconds and counts of weights belong to a machine and are left out.
+that have both. Left out are seconds and counts of weights, which belong to a machine, and Tables 7 to 11 of the chapter
+on pseudo-anomalies, which are a product here and fifteen there.
 """
 
 import argparse
