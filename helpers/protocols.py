@@ -21,7 +21,8 @@ class Task:
     train (n, C, H, W) and test (m, C, H, W) uint8; train_y (n,) and test_y (m,) int64, index into `classes`;
     anomalous (m,) bool; masks (m, 1, H, W) bool and m kinds of the test images, None but for industrial sets.
     `protocol` names the rule, the data set and every parameter; `digest` is that of the whole data set.
-    held (k, C, H, W) and held_y (k,) are training images kept back by `hold_out`, else None. A task that
+    held (k, C, H, W) and held_y (k,) are training images kept back by `hold_out`, else None. train_groups (n,) int64:
+    training images with one number show the same thing, None where all show different ones. A task that
     `features.of_task` made has float16 features in place of the images.
     """
 
@@ -37,6 +38,7 @@ class Task:
     kinds: tuple[str, ...] | None = None
     held: torch.Tensor | None = None
     held_y: torch.Tensor | None = None
+    train_groups: torch.Tensor | None = None
 
 
 def one_normal(images: Images, normal_class, limit: int | None = None) -> Task:
@@ -135,19 +137,29 @@ def hold_out(task: Task, share: float, seed: int = 0) -> Task:
     """Keep back a share of the training images of every class, for thresholds and for when to stop.
 
     Of n images of a class, round(share * n) go to `held`, but at least one and never the last;
-    numpy.random.RandomState(seed) draws them. ValueError for a share outside of (0, 1) or a class of one image.
+    numpy.random.RandomState(seed) draws them. Images that show the same thing stay together: a picture whose twin was
+    trained on would make a threshold too tight. ValueError for a share outside of (0, 1), or a class that shows one
+    thing alone.
     """
     if not 0 < share < 1:
         raise ValueError(f"The share to hold out must be above 0 and below 1, not {share!r}.")
+    together = task.train_groups is not None
+    things = task.train_groups if together else torch.arange(len(task.train))
     random, held = np.random.RandomState(seed), torch.zeros(len(task.train), dtype=torch.bool)
     for c in task.train_y.unique().tolist():
-        mine = torch.nonzero(task.train_y == c).flatten()
-        if len(mine) < 2:
-            raise ValueError(f"{task.classes[c]} has one training image, so none can be held out.")
-        count = min(max(round(share * len(mine)), 1), len(mine) - 1)
-        held[mine[random.permutation(len(mine))[:count]]] = True
+        of_class = task.train_y == c
+        names = things[of_class].unique()
+        if len(names) < 2:
+            one = "has one training image" if of_class.sum() == 1 else "shows one thing in all training images"
+            raise ValueError(f"{task.classes[c]} {one}, so none can be held out.")
+        for thing in names[random.permutation(len(names))[:-1]]:
+            held |= of_class & (things == thing)
+            if (held & of_class).sum() >= round(share * int(of_class.sum())):
+                break
+    drawn = {"held_out": share, "held_out_seed": seed} | ({"held_out_by": "group"} if together else {})
     return replace(task, train=task.train[~held], train_y=task.train_y[~held], held=task.train[held],
-                   held_y=task.train_y[held], protocol=task.protocol | {"held_out": share, "held_out_seed": seed})
+                   held_y=task.train_y[held], train_groups=task.train_groups[~held] if together else None,
+                   protocol=task.protocol | drawn)
 
 
 def _protocol(rule: str, images: Images, **parameters) -> dict:
@@ -169,6 +181,7 @@ def _task(images, train, test, anomalous, protocol, both_kinds=True) -> Task:
         anomalous=anomalous, classes=images.classes, protocol=protocol, digest=images.digest,
         masks=None if images.masks is None else _rows(images.masks, test),
         kinds=None if images.kinds is None else tuple(images.kinds[i] for i in test.tolist()),
+        train_groups=None if images.groups is None else images.groups[train],
     )
 
 

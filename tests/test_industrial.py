@@ -689,9 +689,7 @@ def test_views_of_one_tile_do_not_straddle(tmp_path):
     train = set(groups[~found.test.numpy()].tolist())
     assert (~found.test).sum() == 90 and not train & set(groups[found.test.numpy()].tolist())
     assert found.masks.flatten(1).any(1).tolist() == [kind == "crack" for kind in found.kinds]
-    validation, test = industrial.halves(found, groups=groups)
-    assert (validation ^ test).equal(found.test)
-    assert not set(groups[validation.numpy()].tolist()) & set(groups[test.numpy()].tolist())
+    assert found.groups.tolist() == groups.tolist()
     assert load("mtd:1", tmp_path).test.tolist() != found.test.tolist()
     pack(tmp_path / "MTD", tmp_path / "packed/MTD/tiles.tar")
     assert load("mtd", tmp_path / "packed").digest == found.digest
@@ -701,10 +699,8 @@ def test_the_plain_random_split_of_the_paper(tmp_path):
     fake_mtd(tmp_path / "MTD")
     found = load("mtd:random", tmp_path)
     good = np.array([kind == "good" for kind in found.kinds])
-    validation, test = (part.numpy() for part in industrial.halves(found))
-    assert found.name == "MTD, random split"
-    assert ((~found.test).numpy() & good).sum() == 90 and (validation & good).sum() == (test & good).sum() == 45
-    assert (validation & ~good).sum() == (test & ~good).sum() == 18
+    assert found.name == "MTD, random split" and found.groups is None
+    assert ((~found.test).numpy() & good).sum() == 90
     groups = industrial.tiles(found.files)
     assert set(groups[~found.test.numpy()].tolist()) & set(groups[found.test.numpy() & good].tolist())
     for wrong in ("mtd:often", "mtd:random3", "mtd:random:x"):

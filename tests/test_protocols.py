@@ -264,3 +264,17 @@ def test_real_digits_give_every_protocol():
         mixed = contaminated(digits, str(c), 0.1, seed=c)
         assert mixed.anomalous.float().mean() == pytest.approx(0.1, abs=0.006)
         assert one_anomalous(digits, c, seed=0).anomalous.sum() == (digits.y == c).sum()
+
+
+def test_hold_out_parts_no_two_views_of_one_thing():
+    """Groups of four views of a thing: a held-out view leaves no other view of its thing to train on."""
+    images = dataclasses.replace(numbered(120, 2, 0), groups=torch.arange(120) // 4)
+    task = one_normal(dataclasses.replace(images, y=torch.arange(120) // 60), 0)
+    for share in (0.01, 0.3, 0.99):
+        kept = hold_out(task, share, seed=1)
+        trained, held = ({n // 4 for n in numbers(part)} for part in (kept.train, kept.held))
+        assert held and trained == set(kept.train_groups.tolist()) and not trained & held
+        assert sorted(numbers(kept.train) + numbers(kept.held)) == numbers(task.train)
+        assert kept.protocol["held_out_by"] == "group"
+    with pytest.raises(ValueError, match="shows one thing"):
+        hold_out(dataclasses.replace(task, train_groups=torch.zeros_like(task.train_groups)), 0.5)

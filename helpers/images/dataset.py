@@ -15,7 +15,8 @@ class Images:
 
     x (N, C, H, W) uint8 in 0..255; y (N,) int64, index into `classes`; test (N,) bool, True in the test part;
     masks (N, 1, H, W) bool, True = defect, or None; kinds: per image "good" or the defect's name, or None
-    (industrial sets only, where y is the product category); files: per image the name of its file, or None.
+    (industrial sets only, where y is the product category); files: per image the name of its file, or None;
+    groups (N,) int64: images with one number show the same thing, so no split may part them, or None.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Images:
     masks: torch.Tensor | None = None
     kinds: tuple[str, ...] | None = None
     files: tuple[str, ...] | None = None
+    groups: torch.Tensor | None = None
 
     @cached_property
     def digest(self) -> str:

@@ -13,7 +13,6 @@ Every picture is squeezed into a square of `size` pixels and has three channels.
 import os
 import re
 import warnings
-from collections import Counter
 from numbers import Integral
 from pathlib import Path
 
@@ -61,26 +60,6 @@ def load_industrial(name: str, data_root=None, size: int = 128, broken: str = "s
         return heeded(decoded(path, size, label, wanted, progress), path, broken)
 
     return FAMILIES[family](choice, data_root, size, read)
-
-
-def halves(found: Images, seed: int = 0, groups=None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Halve the test part into validation and test, each (N,) bool, with half of every category and kind.
-
-    The rule of Murase and Fukumizu ("Splitting into Training and Validation Sets"). `groups` (N,) int keeps the
-    pictures of a group on one side, as `tiles(found.files)` does for Magnetic Tile Defects.
-    """
-    groups = np.arange(len(found.y)) if groups is None else np.asarray(groups)
-    members: dict = {}
-    for row in torch.nonzero(found.test).flatten().tolist():
-        members.setdefault(groups[row], []).append(row)
-    sides, taken = torch.zeros(2, len(found.y), dtype=torch.bool), (Counter(), Counter())
-    for i in np.random.RandomState(seed).permutation(len(members)):
-        rows = list(members.values())[i]
-        stratum = int(found.y[rows[0]]), found.kinds[rows[0]]
-        side = int(taken[0][stratum] > taken[1][stratum])
-        sides[side, rows] = True
-        taken[side][stratum] += len(rows)
-    return sides[0], sides[1]
 
 
 def tiles(files) -> np.ndarray:
@@ -170,8 +149,8 @@ def _mtd(choice, data_root, size, read):
     """No official split: half of the good pictures train, in whole tiles, or plainly at random as in ALGAN's paper.
 
     That paper (Murase and Fukumizu) takes 50, 25 and 25 % of the good pictures for training, validation and test;
-    `halves` makes the last two out of the test part. Groups with a defective tile are never trained on. Four
-    pictures of kind "uneven" have an empty mask.
+    here the last two are the test part. Groups with a defective tile are never trained on. Four pictures of kind
+    "uneven" have an empty mask.
     """
     path = find(["MTD", "Magnetic-tile-defect-datasets.", "Magnetic-tile-defect-datasets.-master"], data_root)
     if path and path.is_dir() and archives_in(path):
@@ -186,11 +165,13 @@ def _mtd(choice, data_root, size, read):
     rows = [i for i, name in enumerate(held.names) if name[:-4] in masks]
     files = tuple(held.names[i] for i in rows)
     kinds = tuple(TILE.search(file)[1].lower().replace("free", "good") for file in files)
-    train = draw_train(np.arange(len(rows)) if plain else tiles(files), _good(kinds), seed)
+    groups = None if plain else tiles(files)
+    train = draw_train(np.arange(len(rows)) if plain else groups, _good(kinds), seed)
     return Images(
         f"MTD{', random split' if plain else ''}{f' {seed}' if seed else ''}", torch.from_numpy(held.x[rows]),
         torch.zeros(len(rows), dtype=torch.int64), ("magnetic_tile",), torch.from_numpy(~train),
-        torch.from_numpy(np.stack([masks[file[:-4]] for file in files])), kinds, files)
+        torch.from_numpy(np.stack([masks[file[:-4]] for file in files])), kinds, files,
+        None if plain else torch.from_numpy(groups))
 
 
 def _coil(choice, data_root, size, read):
