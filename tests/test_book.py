@@ -68,8 +68,21 @@ def executions(checkout, name):
     return log.read_text().split() if log.exists() else []
 
 
-def test_chapters_are_the_notebooks_of_the_table_of_contents(checkout):
+def test_chapters_are_the_notebooks_of_one_part_of_the_table_of_contents(checkout):
+    assert book.chapters(checkout) == book.notebooks(checkout) == ["notebooks/first", "notebooks/second"]
+    (checkout / "_toc.yml").write_text(f"{TOC}      - file: notebooks/third\n")
     assert book.chapters(checkout) == ["notebooks/first", "notebooks/second"]
+    assert book.notebooks(checkout) == ["notebooks/first", "notebooks/second", "notebooks/third"]
+
+
+def test_a_notebook_that_is_no_chapter_depends_on_all_runs_and_needs_no_parameters(checkout):
+    (checkout / "_toc.yml").write_text(f"{TOC}      - file: notebooks/third\n")
+    (checkout / "notebooks/text/third.md").write_text("```{code-cell} ipython3\nprint(1)\n```\n")
+    pairs.sync(checkout)
+    runs = [path for path in book.depends_on("notebooks/third", checkout) if "runs" in path.parts]
+    assert [path.parent.name for path in runs] == ["first", "second"]
+    executed, _ = book.execute("notebooks/third", {"tier": "smoke"}, checkout / "_build", checkout)
+    assert len(nbformat.read(executed, as_version=4).cells) == 1, "papermill added a cell of parameters"
 
 
 @pytest.mark.parametrize(

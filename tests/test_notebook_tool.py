@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from helpers import chapter
 from tools import notebook
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +26,7 @@ def test_a_refusal_is_its_sentence_and_the_name_of_the_log():
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    ([], f"NAME is one of: {' '.join(chapter.NAMES)}."),
+    ([], f"NAME is one of: {' '.join(notebook.NAMES)}."),
     (["comparing"], "NAME is one of: "),
     (["../notebooks/comparing-autoencoders"], "NAME is one of: "),
     (["comparing-autoencoders", "--nope"], "No such option '--nope'."),

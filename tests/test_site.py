@@ -18,7 +18,8 @@ if BROWSER is None and os.environ.get("CI") != "true":
     pytest.skip("there is no Chromium; Debian and Ubuntu: apt install chromium", allow_module_level=True)
 
 CHAPTERS = [f"{chapter}.html" for chapter in book.chapters(ROOT)]
-PAGES = [*(f"book/{path.stem}.html" for path in sorted((ROOT / "book").glob("*.md"))), *CHAPTERS]
+NOTEBOOKS = [f"{notebook}.html" for notebook in book.notebooks(ROOT)]
+PAGES = [*(f"book/{path.stem}.html" for path in sorted((ROOT / "book").glob("*.md"))), *NOTEBOOKS]
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 

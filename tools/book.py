@@ -32,68 +32,71 @@ class NotebookFailed(Exception):
     """A notebook stopped in a cell, or claims what its records do not show; the message names cell and fault."""
 
 
-def chapters(root: Path = ROOT) -> list[str]:
-    """The notebooks of _toc.yml in reading order, as paths without their ending: notebooks/NAME."""
-    def files(node):
-        if isinstance(node, list):
-            return [file for item in node for file in files(item)]
-        if not isinstance(node, dict):
-            return []
-        own = [node["file"]] if "file" in node else []
-        return own + [file for value in node.values() for file in files(value)]
-
+def notebooks(root: Path = ROOT, part: str | None = None) -> list[str]:
+    """The notebooks of _toc.yml, or of one part of it, in reading order, as paths without their ending."""
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    return [file for file in files(toc) if file.startswith("notebooks/")]
+    parts = [item for item in toc.get("parts", []) if part in (None, item.get("caption"))]
+    files = [page["file"] for item in parts for page in item["chapters"]]
+    return [file for file in files if file.startswith("notebooks/")]
 
 
-def depends_on(chapter: str, root: Path = ROOT) -> list[Path]:
-    """Every file that decides what a chapter prints: itself, helpers, data/paper and its own data/runs."""
-    others = {Path(other).name for other in chapters(root)} - {Path(chapter).name}
+def chapters(root: Path = ROOT) -> list[str]:
+    """The notebooks that reproduce a paper, notebooks/NAME: those of the part "Chapters"."""
+    return notebooks(root, "Chapters")
+
+
+def depends_on(notebook: str, root: Path = ROOT) -> list[Path]:
+    """Every file that decides what a notebook prints: itself, helpers, data/paper, and data/runs.
+
+    Of data/runs a chapter reads its own part alone; a notebook that is no chapter may read everything.
+    """
+    own = chapters(root)
+    others = {Path(other).name for other in own if notebook in own} - {Path(notebook).name}
     runs = root / "data" / "runs"
-    files = [root / f"{chapter}.ipynb", *(root / "helpers").rglob("*.py"), *(root / "data/paper").rglob("*")]
+    files = [root / f"{notebook}.ipynb", *(root / "helpers").rglob("*.py"), *(root / "data/paper").rglob("*")]
     files += [path for path in runs.rglob("*") if path.relative_to(runs).parts[0] not in others]
     return sorted(path for path in files if path.is_file())
 
 
-def fingerprint(chapter: str, parameters: dict, root: Path = ROOT) -> str:
-    """64 hex digits that change whenever the outputs of a chapter might."""
+def fingerprint(notebook: str, parameters: dict, root: Path = ROOT) -> str:
+    """64 hex digits that change whenever the outputs of a notebook might."""
     digest = hashlib.sha256()
     facts = [parameters, platform.python_version(), version("torch"), os.environ.get("DATA_ROOT", "")]
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for path in depends_on(chapter, root):
+    for path in depends_on(notebook, root):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
     return digest.hexdigest()
 
 
-def execute(chapter: str, parameters: dict, folder: Path, root: Path = ROOT) -> tuple[Path, bool]:
-    """Execute a chapter into folder/chapter.ipynb, or reuse what stands there.
+def execute(notebook: str, parameters: dict, folder: Path, root: Path = ROOT) -> tuple[Path, bool]:
+    """Execute a notebook into folder/notebook.ipynb, or reuse what stands there.
 
     Returns the executed copy and whether it was reused. Raises NotebookFailed; the last good copy then stays,
     without its key, and the failed one lies beside it under failed/.
     """
-    done = folder / f"{chapter}.ipynb"
+    done = folder / f"{notebook}.ipynb"
     key = done.with_suffix(".key")
-    now = fingerprint(chapter, parameters, root)
+    now = fingerprint(notebook, parameters, root)
     if done.exists() and key.exists() and key.read_text() == now:
         return done, True
-    attempt = folder / "failed" / f"{chapter}.ipynb"
+    attempt = folder / "failed" / f"{notebook}.ipynb"
     attempt.parent.mkdir(parents=True, exist_ok=True)
     done.parent.mkdir(parents=True, exist_ok=True)
     key.unlink(missing_ok=True)
     try:
-        source = root / f"{chapter}.ipynb"
-        papermill.execute_notebook(
-            source, attempt, parameters, kernel_name="python3", cwd=root, progress_bar=False
-        )
+        source = root / f"{notebook}.ipynb"
+        known = papermill.inspect_notebook(source)  # of any other papermill only warns
+        given = {name: value for name, value in parameters.items() if name in known}
+        papermill.execute_notebook(source, attempt, given, kernel_name="python3", cwd=root, progress_bar=False)
     except papermill.PapermillExecutionError as error:
         cell = failed_cell(attempt)
         raise NotebookFailed(
-            f"{chapter}.ipynb failed in cell {cell}: {error.ename}: {error.evalue} "
+            f"{notebook}.ipynb failed in cell {cell}: {error.ename}: {error.evalue} "
             f"(see {attempt.relative_to(root)})"
         ) from None
     if wrong := failed_claims(attempt):
-        raise NotebookFailed(f"{chapter}.ipynb claims what the records do not show: {' '.join(wrong)}")
+        raise NotebookFailed(f"{notebook}.ipynb claims what the records do not show: {' '.join(wrong)}")
     os.replace(attempt, done)
     key.write_text(now)
     return done, False
@@ -125,15 +128,15 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def execute_all(parameters: dict, folder: Path, root: Path = ROOT) -> dict[str, Path]:
-    """Execute every chapter; a failure stops no other and is raised at the end, in one NotebookFailed."""
+    """Execute every notebook; a failure stops no other and is raised at the end, in one NotebookFailed."""
     executed, faults = {}, []
-    for chapter in chapters(root):
+    for notebook in notebooks(root):
         try:
-            executed[chapter], reused = execute(chapter, parameters, folder, root)
-            print(f"{'unchanged' if reused else 'executed'}: {chapter}.ipynb", flush=True)
+            executed[notebook], reused = execute(notebook, parameters, folder, root)
+            print(f"{'unchanged' if reused else 'executed'}: {notebook}.ipynb", flush=True)
         except NotebookFailed as fault:
             faults.append(str(fault))
-            print(f"failed: {chapter}.ipynb", flush=True)
+            print(f"failed: {notebook}.ipynb", flush=True)
     if faults:
         raise NotebookFailed("\n".join(faults))
     return executed
@@ -145,9 +148,9 @@ def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
     shutil.copytree(root / "book", folder / "book")
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(root / name, folder / name)
-    for chapter, path in executed.items():
-        (folder / chapter).parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(tidy(nbformat.read(path, as_version=4)), folder / f"{chapter}.ipynb")
+    for notebook, path in executed.items():
+        (folder / notebook).parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(tidy(nbformat.read(path, as_version=4)), folder / f"{notebook}.ipynb")
     return folder
 
 

@@ -19,8 +19,9 @@ import click  # noqa: E402
 from papermill.cli import papermill  # noqa: E402
 from papermill.exceptions import PapermillExecutionError  # noqa: E402
 
-from helpers.chapter import NAMES  # noqa: E402
+from helpers.chapter import NOTEBOOKS  # noqa: E402
 
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 RUNS = ROOT / "_build" / "runs"
 
 
