@@ -3,15 +3,20 @@
 import pandas as pd
 import pytest
 
-from helpers import chapter, results
-from tools import fidelity
+from helpers import chapter, fidelity, results
+from tools import fidelity as command
 
 TIMES_AND_COUNTS = ["seconds", "ms_per_batch", "ms", "minutes", "parameters"]
 
 
 @pytest.fixture(scope="module")
-def of_all():
-    return fidelity.fidelity()
+def tables():
+    return fidelity.of_tables()
+
+
+@pytest.fixture
+def of_all(tables):
+    return tables.droplevel("chapter")
 
 
 def test_every_cell_of_a_table_is_counted_once(of_all):
@@ -25,8 +30,9 @@ def test_every_cell_of_a_table_is_counted_once(of_all):
 
 
 def test_one_chapter_has_only_its_tables():
-    assert set(fidelity.fidelity("mixer-autoencoder").index) == {"mixer-table-3", "mixer-table-4"}
-    assert {where for _, where, *_ in fidelity.TABLES} == set(chapter.NAMES)
+    assert set(fidelity.of_tables("mixer-autoencoder").index.get_level_values("table")) == {
+        "mixer-table-3", "mixer-table-4"}
+    assert set(fidelity.CHAPTERS) == set(chapter.NAMES)
 
 
 def test_a_summary_of_known_cells():
@@ -53,6 +59,27 @@ def test_cells_in_per_cent_are_points_already():
 
 
 def test_the_command_prints_a_line_a_table(capsys):
-    fidelity.main(["--name", "pseudo-anomalies"])
+    command.main(["--name", "pseudo-anomalies"])
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in printed[1:]] == [f"algan-table-{n}" for n in range(1, 5)] + ["all"]
+
+
+def test_the_set_with_most_products_stands_in_and_nothing_does_where_the_papers_own_is_there():
+    def of(*names):
+        return fidelity.stand_ins(pd.DataFrame({"dataset": names}))
+
+    crops = {"PlantVillage all crops, color": "PlantVillage apple, segmented"}
+    assert of("MVTec AD, 2 of 15", "MVTec AD, 12 of 15", "parts")["MVTec AD"] == "MVTec AD, 12 of 15"
+    assert of("mnist") == {"cifar10": "cifar10_jpeg", **crops}
+    assert of("MVTec AD", "MVTec AD, 4 of 15", "cifar10", "cifar10_jpeg") == crops
+
+
+def test_a_papers_line_adds_up_its_tables(tables, of_all):
+    papers = fidelity.of_papers(tables)
+    assert list(papers.index) == fidelity.CHAPTERS
+    assert papers.cells.sum() == of_all.cells.sum()
+    two = of_all.loc[["mixer-table-3", "mixer-table-4"]]
+    weights = two.cells - two["not run"]
+    expected = (two["mean |Δ|"] * weights).sum() / weights.sum()
+    assert papers.loc["mixer-autoencoder", "mean |Δ|"] == pytest.approx(expected)
+    assert papers.loc["mixer-autoencoder", "rank"] == pytest.approx(two["rank"].dropna().mean())

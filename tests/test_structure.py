@@ -17,8 +17,9 @@ ORDER = [
     "metrics pixel_metrics thresholds",
     "records digest runs sweep",
     "results",
-    "tables figures claims notebook",
+    "tables figures claims notebook fidelity",
     "chapter",  # opens notebooks, for tests and for recording
+    "scoreboard",  # counts the weights of what chapters train
 ]
 HEIGHT = {room: height for height, rooms in enumerate(ORDER) for room in rooms.split()}
 
