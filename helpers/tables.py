@@ -66,16 +66,16 @@ def _number(value, digits, sd=None):
 def _difference(cell, digits):
     if not isinstance(cell.verdict, str) or not cell.verdict:
         return ""
-    sign = f"<span class='{_kind(cell.verdict)}' title='{cell.verdict}'>{_mark(cell.verdict)}</span>"
+    sign = f"<span class='{kind(cell.verdict)}' title='{cell.verdict}'>{mark(cell.verdict)}</span>"
     rounded = 0.0 if pd.isna(cell.difference) else round(cell.difference, digits) + 0.0  # no negative zero
     return sign if cell.verdict == "not run" else f"{rounded:+.{digits}f} {sign}"
 
 
-def _mark(verdict):
+def mark(verdict):
     return MARKS.get(verdict, "◔")  # else it is "20 of 250 epochs"
 
 
-def _kind(verdict):
+def kind(verdict):
     return verdict.replace(" ", "-") if verdict in MARKS else "shorter"
 
 

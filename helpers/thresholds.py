@@ -47,15 +47,15 @@ def held_statistics(images, together=False):
     return np.array([(part.mean(), part.std()) for part in parts]).T
 
 
-def judged(record):
-    """Return a record's lines of numbers under every rule that it can be judged by, for `results.frame`.
+def judged(record, rules=RULES):
+    """Return a record's lines of numbers under each of the rules that it can be judged by, for `results.frame`.
 
     A line for each "rule", with the record's own unlabelled metrics beside, and one for each "rule" and "category".
     """
     images, categories = record["images"], record["config"]["protocol"]["categories"]
     own = {name: value for line in record["metrics"] if not any(isinstance(v, str) for v in line.values())
            for name, value in line.items()}  # fmt: skip
-    rules = [rule for rule in RULES if rule != "eq. 6" or "T" in images]
+    rules = [rule for rule in rules if rule != "eq. 6" or "T" in images]
     return [line for rule in rules for line in numbers(images, decide(images, rule), categories, rule, own)]
 
 

@@ -79,8 +79,8 @@ def test_a_notebook_that_is_no_chapter_depends_on_all_runs_and_needs_no_paramete
     (checkout / "_toc.yml").write_text(f"{TOC}      - file: notebooks/third\n")
     (checkout / "notebooks/text/third.md").write_text("```{code-cell} ipython3\nprint(1)\n```\n")
     pairs.sync(checkout)
-    runs = [path for path in book.depends_on("notebooks/third", checkout) if "runs" in path.parts]
-    assert [path.parent.name for path in runs] == ["first", "second"]
+    read = {path.relative_to(checkout).as_posix() for path in book.depends_on("notebooks/third", checkout)}
+    assert read >= {"data/runs/first/record.json", "data/runs/second/record.json", "notebooks/first.ipynb"}
     executed, _ = book.execute("notebooks/third", {"tier": "smoke"}, checkout / "_build", checkout)
     assert len(nbformat.read(executed, as_version=4).cells) == 1, "papermill added a cell of parameters"
 
@@ -193,7 +193,8 @@ def test_stage_holds_executed_copies_without_papermills_cell(checkout):
     stage = book.stage(executed, checkout / "stage", checkout)
     files = {path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file()}
     chapters = {"notebooks/first.ipynb", "notebooks/second.ipynb"}
-    assert files == {"_config.yml", "_toc.yml", "book/intro.md", *chapters}
+    records = {f"extra/data/runs/{name}/record.json" for name in ("first", "second")}
+    assert files == {"_config.yml", "_toc.yml", "book/intro.md", *chapters, *records}
     page = nbformat.read(stage / "notebooks/first.ipynb", as_version=4)
     injected = [cell for cell in page.cells if "injected-parameters" in cell.metadata.tags]
     assert len(injected) == 1 and "remove-cell" in injected[0].metadata.tags

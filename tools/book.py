@@ -48,12 +48,13 @@ def chapters(root: Path = ROOT) -> list[str]:
 def depends_on(notebook: str, root: Path = ROOT) -> list[Path]:
     """Every file that decides what a notebook prints: itself, helpers, data/paper, and data/runs.
 
-    Of data/runs a chapter reads its own part alone; a notebook that is no chapter may read everything.
+    Of data/runs a chapter reads its own part alone; a notebook that is no chapter may read everything, also chapters.
     """
-    own = chapters(root)
-    others = {Path(other).name for other in own if notebook in own} - {Path(notebook).name}
+    read = [notebook] if notebook in chapters(root) else [notebook, *chapters(root)]
+    others = {Path(chapter).name for chapter in chapters(root)} - {Path(name).name for name in read}
     runs = root / "data" / "runs"
-    files = [root / f"{notebook}.ipynb", *(root / "helpers").rglob("*.py"), *(root / "data/paper").rglob("*")]
+    files = [*(root / f"{name}.ipynb" for name in read), *(root / "helpers").rglob("*.py")]
+    files += (root / "data/paper").rglob("*")
     files += [path for path in runs.rglob("*") if path.relative_to(runs).parts[0] not in others]
     return sorted(path for path in files if path.is_file())
 
@@ -148,6 +149,8 @@ def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
     shutil.copytree(root / "book", folder / "book")
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(root / name, folder / name)
+    # _config.yml puts what lies in `extra` beside the pages: a page links to a record as a notebook does.
+    shutil.copytree(root / "data/runs", folder / "extra/data/runs")
     for notebook, path in executed.items():
         (folder / notebook).parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(tidy(nbformat.read(path, as_version=4)), folder / f"{notebook}.ipynb")

@@ -1,0 +1,179 @@
+"""The scoreboard: its cells against the records and the printed tables, then its page in a real browser."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import fidelity, records, results, scoreboard
+from tests.conftest import ROOT
+from tests.test_site import CONTRAST, DESK, PHONE, address, browser, visit  # noqa: F401
+
+PAGE = "notebooks/scoreboard.html"
+TABLE = "#every-method"
+
+
+@pytest.fixture(scope="module")
+def board():
+    return scoreboard.cells()
+
+
+def cell(board, method, benchmark):
+    found = board[(board.method == method) & board.benchmark.str.endswith(benchmark)]
+    return found.iloc[0]
+
+
+def test_every_method_whose_auroc_a_paper_prints_has_a_row(board):
+    printed = pd.concat([results.paper(name) for name in dict.fromkeys(name for name, *_ in fidelity.TABLES)])
+    assert set(printed[printed.metric == "auroc"].method) <= set(board.method)
+    assert set(board.chapter) == set(fidelity.CHAPTERS)
+    assert set(scoreboard.TRIVIAL) <= set(board.method)
+
+
+def test_a_cell_is_the_mean_of_the_runs_that_it_opens(board):
+    once = board[[run.seed.nunique() == 1 for run in board.runs]].dropna(subset="recorded")
+    assert len(once) > 50
+    for line in once.itertuples():
+        assert line.recorded == pytest.approx(100 * line.runs.auroc.mean()), (line.method, line.benchmark)
+    assert (once.classes == once.of_classes).all()
+    few = board[(board.classes > 0) & (board.classes < board.of_classes)]
+    assert few.recorded.isna().all(), "a mean over some of the classes is no mean over all"
+
+
+def test_a_cell_agrees_with_the_table_of_its_chapter(board):
+    table = results.table("normal_class", "auroc", printed=results.paper("iaead-table-3"), dataset="mnist", ratio=0.1,
+                          recorded=fidelity.recorded("improved-autoencoder"))  # fmt: skip
+    of_table = table[(table.method == "IAEAD") & (table.normal_class == "mean")].iloc[0]
+    ours = cell(board, "IAEAD", "MNIST: a tenth is anomalous, also in training")
+    assert ours.recorded == pytest.approx(of_table.recorded) and ours.epochs == of_table.epochs
+    assert ours.paper == 92.05  # Table 2
+
+
+def test_there_is_no_verdict_on_other_data_and_the_head_names_them(board):
+    other = board[board.other_data.fillna("") != ""]
+    assert len(other) > 10
+    assert set(other.verdict) <= {"other data", "quoted", ""}
+    for line in other.itertuples():
+        assert line.benchmark.split(":")[0] in (line.other_data, scoreboard.TITLES.get(line.other_data))
+        assert not re.search(r"[+−]\d", scoreboard._cell(line)), "a difference from a number on other images"
+
+
+def test_weights_are_those_that_papers_count(board):
+    counted = cell(board, "DAE", "one class is anomalous").weights
+    printed = results.chosen(results.paper("alcn-table-5"), metric="parameters", method="DAE").value.iloc[0]
+    assert round(counted / 1e6, 2) == printed == 1.12
+    assert round(cell(board, "IAEAD", "MNIST: a tenth is anomalous, also in training").weights / 1e6, 2) == 2.85
+    assert cell(board, "PatchCore-10", "defects").weights == 0
+
+
+def runs(seconds, seed=0, epochs=5, device="CPU", load=1.0):
+    return {"classes": ["1"], "seed": seed, "epochs": epochs, "precision": "fp32", "device": device,
+            "seconds": seconds, "load": load}  # fmt: skip
+
+
+@pytest.mark.parametrize("own, expected", [
+    ([runs(20), runs(60, seed=1)], 2.5),  # 2 and 3
+    ([runs(20), runs(60, seed=1, load=9.0)], 2),  # the second had much other work beside it
+    ([runs(20, load=None)], 2),
+    ([runs(20, device="GPU")], None),
+    ([runs(20, epochs=4)], None),
+    ([], None),
+])  # fmt: skip
+def test_times_are_compared_between_runs_that_are_alike(own, expected):
+    plain = pd.DataFrame([runs(10), runs(20, seed=1)])
+    assert scoreboard.time_ratio(pd.DataFrame(own, columns=plain.columns), plain) == expected
+
+
+def test_every_run_leads_to_its_record(board):
+    html = scoreboard.show(board, "AUROC").data
+    links = set(re.findall(r"href='([^']*)'", html))
+    assert len(links) > 400
+    for link in links:
+        path = (ROOT / "notebooks" / link).resolve()
+        assert path.parent.parent == records.RECORDED and path.exists(), link
+    panels = re.findall(r"popover id='([^']*)'", html)
+    assert sorted(panels) == sorted(set(panels))
+    assert set(re.findall(r"popovertarget='([^']*)'", html)) == set(panels)
+
+
+# -- the page ------------------------------------------------------------------------------------------------------
+
+
+def methods(page):
+    return page.eval_on_selector_all(f"{TABLE} tbody td:first-child", "all => all.map(cell => cell.firstChild.data)")
+
+
+def numbers(page, column):
+    texts = page.eval_on_selector_all(
+        f"{TABLE} tbody td:nth-child({column})", "all => all.map(cell => cell.querySelector('b')?.innerText ?? '')"
+    )
+    return [float(text) for text in texts if text]
+
+
+@pytest.fixture
+def page(visit):  # noqa: F811
+    page = visit(PAGE)
+    page.wait_for_selector(f"{TABLE} tbody tr")
+    yield page
+    assert page.faults == []
+
+
+def test_a_head_sorts_by_mouse_and_by_key(page):
+    order = methods(page)
+    head = page.locator(f"{TABLE} thead th").nth(4)
+    head.click()
+    falling = numbers(page, 5)
+    assert len(falling) > 5 and falling == sorted(falling, reverse=True) and methods(page) != order
+    head.locator(".dt-column-order").press("Enter")
+    assert numbers(page, 5) == sorted(falling)
+    head.locator(".dt-column-order").press("Enter")
+    assert methods(page) == order
+
+
+def test_a_word_filters(page, board):
+    page.get_by_label("Filter").fill("PatchCore")
+    assert set(methods(page)) == {"PatchCore-1", "PatchCore-10", "PatchCore-25"}
+    page.get_by_label("Filter").fill("mixer")
+    assert set(methods(page)) == set(board[board.chapter == "mixer-autoencoder"].method)
+    page.get_by_label("Filter").fill("popovertarget")
+    assert "No row has these words." in page.inner_text(f"{TABLE} tbody")
+
+
+def test_a_cell_opens_its_runs_and_a_run_its_record_by_key(visit):  # noqa: F811
+    page = visit(PAGE)
+    page.wait_for_selector(f"{TABLE} tbody tr")
+    button = page.locator(f"{TABLE} tbody button").first
+    button.focus()
+    page.keyboard.press("Enter")
+    panel = page.locator(f"#{button.get_attribute('popovertarget')}")
+    assert panel.is_visible() and panel.locator("tbody tr").count() >= 1
+    page.keyboard.press("Escape")
+    assert panel.is_hidden()
+    page.keyboard.press("Enter")
+    link = panel.get_by_role("link").first
+    name = Path(link.get_attribute("href")).name
+    assert page.faults == []
+    link.press("Enter")
+    page.wait_for_url(f"**/data/runs/**/{name}")
+    assert '"metrics"' in page.inner_text("body")
+
+
+@pytest.mark.parametrize("dark, viewport", [(False, DESK), (True, DESK), (False, PHONE), (True, PHONE)])
+def test_the_table_can_be_read_and_scrolls_in_its_box(visit, dark, viewport):  # noqa: F811
+    page = visit(PAGE, dark, viewport)
+    page.wait_for_selector(f"{TABLE} tbody tr")
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    box = page.locator(".dt-layout-table > .dt-layout-cell").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= viewport["width"]
+    cells = page.eval_on_selector_all(f"{TABLE} :is(th, td, button, span, small)",
+                                      f"all => all.filter(c => c.innerText.trim()).map({CONTRAST})")  # fmt: skip
+    assert len(cells) > 200 and np.min(cells) >= 4.5
+    page.locator(".dt-layout-table > .dt-layout-cell").evaluate("box => box.scrollTo(400, 900)")
+    head = page.locator(f"{TABLE} thead th").first.bounding_box()
+    assert abs(head["x"] - box["x"]) < 3 and abs(head["y"] - box["y"]) < 40, "head and methods stay in sight"
+    page.locator(f"{TABLE} tbody button").last.evaluate("button => button.click()")
+    panel = page.locator(".runs:popover-open").bounding_box()
+    assert panel["x"] >= 0 and panel["x"] + panel["width"] <= viewport["width"]
+    assert page.faults == []
