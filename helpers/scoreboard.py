@@ -61,7 +61,6 @@ EMBEDDED = {"comparing-autoencoders": {"dataset": "digits"}, "improved-autoencod
             "mixer-autoencoder": {"dataset": "parts", "size": 48},
             "adversarial-noise": {"dataset": "digits", "products": "parts"},
             "pseudo-anomalies": {"dataset": "parts"}}  # fmt: skip
-SCORES = ["paper", "recorded", "sd", "difference"]
 
 
 def cells():
@@ -95,7 +94,7 @@ def _cells(protocol, name, printed, fixed, lines):
     found = results.chosen(found, **{columns: fixed[columns]})
     points = found.unit.map(lambda unit: 1 if unit == "%" else 100)
     runs = runs_of(lines, over, **fixed | {"dataset": ours})
-    own = [runs[runs.method == method] for method in found.method]
+    own = [_behind(cell, runs[runs.method == cell.method]) for cell in found.itertuples()]
     plain = runs[runs.method == PLAIN[name]]
     in_points = {column: found[column].astype(float) * points for column in ("paper", "recorded", "sd", "difference")}
     return found.assign(
@@ -105,12 +104,17 @@ def _cells(protocol, name, printed, fixed, lines):
     )  # fmt: skip
 
 
+def _behind(cell, runs):
+    """The runs of a method that a cell is made of: those as long as it says, or without a mean the longest."""
+    return runs[runs.epochs == (runs.epochs.max() if pd.isna(cell.recorded) else cell.epochs)]
+
+
 def _number_of_classes(runs):
     return len(set().union(*runs.classes))
 
 
 def runs_of(lines, over, **fixed):
-    """Return the longest runs of each method behind the mean over the classes of a column, a line a run.
+    """Return the runs of each method that have the classes of the column `over`, a line a run.
 
     Columns: method, run, record, classes (a list), auroc (their mean), seed, epochs, paper_epochs, precision, device,
     seconds, load.
@@ -118,7 +122,6 @@ def runs_of(lines, over, **fixed):
     about = {over, *fixed}
     lines = results.chosen(lines, metric="auroc", variant="", **{c: v for c, v in fixed.items() if c != over})
     lines = lines[[set(labels.split()) <= about for labels in lines.labels]].dropna(subset=[over])
-    lines = lines[lines.epochs == lines.groupby("method").epochs.transform("max")]
     rows = [{"method": method, "run": run, "record": part.record.iloc[0], "classes": sorted(part[over]),
              "auroc": part.value.mean(), "paper_epochs": float(part.paper_epochs.iloc[0] or "nan"),
              **{name: part[name].iloc[0] for name in ("seed", "epochs", "precision")},
@@ -178,7 +181,7 @@ def show(board, caption):
             texts[key] = texts.get(key, "") + _cell(cell)
             panels += [_panel(cell)] if cell.classes else []
     frame = pd.DataFrame([
-        {"Method": f"{html.escape(method)}<small>{_chapters(group)}</small>",
+        {"Method": f"{html.escape(method)}<br><small>{_chapters(group)}</small>",
          **{_head(benchmark): texts.get((method, benchmark), "") for benchmark in board.benchmark.unique()},
          "Weights": _weight_text(group.weights.dropna()), "Training time": _time_text(group)}
         for method, group in _in_order(board)])  # fmt: skip
@@ -197,7 +200,7 @@ def show(board, caption):
 
 def _head(benchmark):
     data, protocol = benchmark.split(": ")
-    return f"{data}<small>{protocol}</small>"
+    return f"{data}<br><small>{protocol}</small>"
 
 
 def _in_order(board):

@@ -120,6 +120,13 @@ def page(visit):  # noqa: F811
     assert page.faults == []
 
 
+def test_the_page_says_what_its_columns_show(page):
+    claims = page.locator("p.claim")
+    assert claims.count() == 4, "a claim without a number is silent"
+    assert page.locator(f"{TABLE} tbody tr").count() > 40
+    assert page.locator("article table").last.inner_text().count("\n") >= len(fidelity.CHAPTERS)
+
+
 def test_a_head_sorts_by_mouse_and_by_key(page):
     order = methods(page)
     head = page.locator(f"{TABLE} thead th").nth(4)
