@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import chapter
 from tools import pairs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,7 +136,7 @@ def test_text_and_notebook_hold_the_same_cells(cells):
 def test_first_code_cell_is_the_setup_cell(notebook):
     cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
     assert cells[0].source == SETUP.strip()
-    assert "parameters" in cells[1].metadata.tags
+    assert "parameters" in cells[1].metadata.tags or notebook.stem not in chapter.NAMES
 
 
 def test_setup_cell_fetches_from_the_address_of_the_book():
