@@ -6,7 +6,8 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+NUMBERS = 16  # the brightest grey that a mask of numbers, one a kind of defect, may have
+FEW = 2**12  # a picture of 16 bits without a value as large as this was taken with fewer of them
 
 
 class BrokenPicture(ValueError):
@@ -19,31 +20,37 @@ def picture(raw: bytes, size: int) -> np.ndarray:
     Grey becomes three equal channels, 16 bits become 8, transparent parts lie on white, CMYK is converted, the
     orientation that a camera noted is applied, and of an animation the first frame counts. BrokenPicture otherwise.
     """
-    image = _opened(raw)
+    image = opened(raw)
     image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
 def exact(raw: bytes, size: int) -> np.ndarray:
     """Decode a file's bytes to (3, size, size) uint8, as `picture` does, but refuse one of another size."""
-    image = _opened(raw)
+    image = opened(raw)
     if image.size != (size, size):
         raise BrokenPicture(f"has {image.size[0]} x {image.size[1]} pixels, not {size} x {size}")
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
 def mask(raw: bytes, size: int) -> np.ndarray:
-    """Decode a mask file to (1, size, size) bool: True where at least half of the pixel is above 127.
+    """Decode a mask file to (1, size, size) bool: True where at least half of the pixel is marked: above 127.
 
-    A defect too small for that keeps the one pixel it covers most, so a mask never becomes empty by its resizing.
+    In a mask of small numbers, such as 0 and 1, all above 0 is marked. A defect too small for half a pixel keeps the
+    one pixel it covers most, so a mask never becomes empty by its resizing.
     """
-    marked = Image.fromarray((np.asarray(_opened(raw).convert("L")) > 127).astype(np.float32))
+    values = np.asarray(opened(raw, white=255).convert("L"))
+    marked = Image.fromarray((values > (127 if values.max() > NUMBERS else 0)).astype(np.float32))
     share = np.asarray(marked.resize((size, size), Image.Resampling.BOX))
     return ((share > 0) & (share >= min(0.5, share.max()) - 1e-6))[None]
 
 
-def _opened(raw: bytes) -> Image.Image:
-    """The decoded file as an upright RGB image."""
+def opened(raw: bytes, white: int | None = None) -> Image.Image:
+    """The decoded file as an upright RGB image; BrokenPicture where there is none.
+
+    `white` is the brightest value of a picture with 16 bits a pixel, 65535 unless a camera used fewer of them. With
+    None, one that seems to use fewer is refused: nobody could tell it from a dark one.
+    """
     if not raw:
         raise BrokenPicture("is empty")
     try:
@@ -51,7 +58,7 @@ def _opened(raw: bytes) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(raw))
             image.load()
-            return _rgb(ImageOps.exif_transpose(image))
+            return _rgb(ImageOps.exif_transpose(image), white)
     except BrokenPicture:
         raise
     except UnidentifiedImageError as error:
@@ -62,12 +69,24 @@ def _opened(raw: bytes) -> Image.Image:
         raise BrokenPicture("is damaged or truncated") from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def brightest(path) -> int:
+    """The largest value in a file with 16 bits a pixel; 0 for any other, and for one that cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return int(np.asarray(image).max()) if image.mode.startswith("I") else 0
+    except Exception:  # whatever is wrong, `opened` says it
+        return 0
+
+
+def _rgb(image: Image.Image, white) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel; a full 32-bit picture has no agreed white
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise BrokenPicture("has more than 16 bits a channel; save it with 8 or 16")
-        return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
+        if white is None and 0 < values.max() < FEW:
+            raise BrokenPicture(f"uses at most {int(values.max()).bit_length()} of its 16 bits; save it with 8")
+        values = values.clip(max=white or 65535) * 255 // (white or 65535)
+        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise BrokenPicture("holds fractional numbers; save it with 8 or 16 bits a channel")
     if image.has_transparency_data:

@@ -28,6 +28,7 @@ from .layouts import (
     find,
     kind_of_file,
     missing,
+    own_place,
     place,
     seed_in,
 )
@@ -121,7 +122,7 @@ def _mvtec(choice, data_root, size, read):
 
 
 def _folder(choice, data_root, size, read):
-    """A reader's own pictures, in MVTec AD's layout with or without masks, or in good/ and score/."""
+    """A reader's own pictures, where `layouts.own_place` finds them."""
     path = Path(os.path.expanduser(choice)).resolve()  # Path's own fails for a user who does not exist
     if not choice or not path.exists():
         raise FileNotFoundError(f"There is no folder {choice!r}; write folder:PATH with the path of your pictures.")
@@ -133,9 +134,9 @@ def _folder(choice, data_root, size, read):
                           f"{unread[0]}.", stacklevel=2)  # fmt: skip
 
     def where(name):
-        return place(name, path.name.split(".")[0])
+        return own_place(name, path.name.split(".")[0])
 
-    held = read(path, "folder", lambda name: kind_of_file(where(name)))
+    held = read(path, "own", lambda name: kind_of_file(where(name)))
     places = [where(name) for name in held.names]
     if not any(at.part == "train" and at.kind == "good" for at in places):
         raise ValueError(f"{path} holds no good pictures to train on; it needs train/good/ and test/<kind>/ (and, "

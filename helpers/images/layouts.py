@@ -13,7 +13,7 @@ from .dataset import Images
 
 PACKED = ("", ".tar", ".tar.xz", ".tar.gz", ".tgz", ".zip")  # "": a folder
 MVTEC = re.compile(r"(?:^|/)(?:([^/]+)/)?(train|test|ground_truth)/([^/]+)/([^/]+)$")
-FLAT = re.compile(r"(?:^|/)(good|score)/([^/]+)$")
+MARKS = ("train", "test", "ground_truth", "good", "bad", "score")  # folders of a reader's own that say what they hold
 
 
 class Place(NamedTuple):
@@ -26,15 +26,36 @@ class Place(NamedTuple):
 
 
 def place(name: str, category: str) -> Place | None:
-    """The place of a file in MVTec AD's layout, or in the flat one: good/ trains, score/ is of unknown kind.
+    """The place of a file in MVTec AD's layout; `category` counts where the path does not name one; None elsewhere."""
+    match = MVTEC.search(name)
+    return match and Place(match[1] or category, *match.groups()[1:])
 
-    `category` counts where the path does not name one. None for a file that belongs to neither layout.
+
+def own_place(name: str, category: str) -> Place | None:
+    """The place of a file in a reader's own folder, by the first folder of MARKS on its path; None without one.
+
+    What stands before it names the product, else `category` does. train/, train/good/ and good/ train; test/<kind>/ and
+    bad/<kind>/ are known; test/, score/ and test/unknown/ are not. Folders below belong to the file's name, so that
+    none is lost. train/<kind>/ of another kind than good is None, too.
     """
-    if match := MVTEC.search(name):
-        return Place(match[1] or category, *match.groups()[1:])
-    if match := FLAT.search(name):
-        return Place(category, *(("train", "good") if match[1] == "good" else ("test", "unknown")), match[2])
-    return None
+    *folders, file = PurePosixPath(name).parts
+    at = next((i for i, folder in enumerate(folders) if folder in MARKS), None)
+    if at is None:
+        return None
+    product, mark, below = "/".join(folders[:at]) or category, folders[at], folders[at + 1:]
+
+    def within(part, kind, inner):
+        return Place(product, part, kind, "/".join([*inner, file]))
+
+    if mark == "good":
+        return within("train", "good", below)
+    if mark == "score":
+        return within("test", "unknown", below)
+    if mark == "bad":
+        return within("test", below[0] if below else "bad", below[1:])
+    if mark == "train":
+        return within("train", "good", below[1:]) if below[:1] in ([], ["good"]) else None
+    return within(mark, below[0] if below else "unknown", below[1:])
 
 
 def kind_of_file(where: Place | None) -> str | None:
