@@ -6,16 +6,19 @@ TIER ?= quick
 NAME ?=
 MINUTES ?= 60
 ARGS ?=
+MODEL ?=
+FOLDER ?=
+OUTPUT ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test lab notebook record fidelity sync lint clean
+.PHONY: help env book test lab notebook score record fidelity sync lint clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | awk '{ printf "make %-10s", $$1; $$1 = ""; print }'
 	@echo "Variables: TIER=smoke|quick|paper  PYTHON=python3.12  NAME=<notebook>  MINUTES=60  ARGS=<options of papermill,"
-	@echo "           pytest or tools/record.py>"
+	@echo "           pytest or tools/record.py>  MODEL FOLDER OUTPUT=<of make score>"
 
 env: $(STAMP)  ## make the virtual environment .venv (done by the others as needed)
 
@@ -30,6 +33,9 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 
 notebook: $(STAMP)  ## run one notebook with papermill: NAME=comparing-autoencoders TIER=paper ARGS="-p seeds 3"
 	@$(BIN)/python tools/notebook.py "$(NAME)" -p tier $(TIER) $(ARGS)
+
+score: $(STAMP)  ## score new pictures with a saved detector: MODEL=detector.pt FOLDER=/new/pictures
+	@$(BIN)/python tools/score.py "$(MODEL)" "$(FOLDER)" $(if $(OUTPUT),--output "$(OUTPUT)")
 
 record: $(STAMP)  ## run what the recorded tables lack, most valuable first: MINUTES=120 NAME=<notebook>
 	@$(BIN)/python tools/record.py --minutes $(MINUTES) $(if $(NAME),--name $(NAME)) $(ARGS)

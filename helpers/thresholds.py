@@ -5,7 +5,11 @@ A record's `images` holds arrays. Of the test pictures: `y` (category, an index 
 pictures held out of training: `held` and `held_group`. `T`, one a group, where a method learns thresholds of its own.
 """
 
+import math
+from typing import NamedTuple
+
 import numpy as np
+from scipy import stats
 
 from . import metrics
 
@@ -85,3 +89,36 @@ def numbers(images, ratio, categories, rule, own=()):
 
 def _f1(anomalous, flagged):
     return 2 * (anomalous & flagged).sum() / (anomalous.sum() + flagged.sum())
+
+
+class Threshold(NamedTuple):
+    """A threshold `value`, the `rank`-th largest of n held-out scores; a larger score is flagged.
+
+    `rate` is the share of new good pictures that it is expected to flag; that share lies between `low` and `high` in 95
+    of 100 cases.
+    """
+
+    value: float
+    rank: int
+    n: int
+    rate: float
+    low: float
+    high: float
+
+
+def for_false_alarms(held, rate) -> Threshold:
+    """Return the lowest Threshold that is expected to flag at most the share `rate` of new good pictures.
+
+    `held` (n,) are scores of good pictures that the method did not learn from. If new ones are drawn as they were, one
+    of them is above the j-th largest with probability j / (n + 1), and over all draws of the n that share follows
+    Beta(j, n + 1 - j) (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005). Where n is too small for
+    the rate, the threshold is the largest score. ValueError for a rate outside of (0, 1) and for no scores.
+    """
+    n = len(held)
+    if not 0 < rate < 1:
+        raise ValueError(f"The rate of false alarms must be above 0 and below 1, such as 0.05, not {rate!r}.")
+    if n == 0:
+        raise ValueError("A threshold needs the score of one good picture at least.")
+    rank = max(1, math.floor(rate * (n + 1) + 1e-9))
+    low, high = stats.beta.ppf([0.025, 0.975], rank, n + 1 - rank).tolist()
+    return Threshold(float(np.sort(held)[n - rank]), rank, n, rank / (n + 1), low, high)

@@ -15,9 +15,11 @@ ORDER = [
     "engine stacked nets features",  # they know nothing of papers, which baselines do
     "baselines",
     "metrics pixel_metrics thresholds",
+    "detector",  # for a reader's own pictures
     "records digest runs sweep",
     "results",
     "tables figures claims notebook fidelity",
+    "report",
     "chapter",  # opens notebooks, for tests and for recording
     "scoreboard",  # counts the weights of what chapters train
 ]

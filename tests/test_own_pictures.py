@@ -1,0 +1,383 @@
+"""A reader's own pictures: every layout and file that people have, the threshold's promise, the saved detector."""
+
+import io
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+
+from helpers import detector, files, images, report, thresholds
+from helpers.images import decoding, own, parts
+from helpers.images.layouts import Place, own_place
+from tools import score
+
+
+def draw(path, seed=0, size=(60, 40), mode="RGB"):
+    """Write a picture of smooth noise, another for each seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(60, 200, (5, 5, 3), np.uint8)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).convert(mode).save(path)
+    return path
+
+
+def flat(folder, count=6):
+    for i in range(count):
+        draw(folder / f"IMG_{i:04d}.jpg", i)
+    return folder
+
+
+# -- layouts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("train/good/a.png", ("mine", "train", "good", "a.png")),
+    ("train/good/2024-05/a.png", ("mine", "train", "good", "2024-05/a.png")),
+    ("train/a.png", ("mine", "train", "good", "a.png")),
+    ("train/crack/a.png", None),
+    ("test/crack/b/a.png", ("mine", "test", "crack", "b/a.png")),
+    ("test/a.png", ("mine", "test", "unknown", "a.png")),
+    ("ground_truth/crack/a_mask.png", ("mine", "ground_truth", "crack", "a_mask.png")),
+    ("good/a.png", ("mine", "train", "good", "a.png")),
+    ("bad/a.png", ("mine", "test", "bad", "a.png")),
+    ("bad/crack/a.png", ("mine", "test", "crack", "a.png")),
+    ("score/monday/a.png", ("mine", "test", "unknown", "monday/a.png")),
+    ("bolt/good/a.png", ("bolt", "train", "good", "a.png")),
+    ("bolt/score/a.png", ("bolt", "test", "unknown", "a.png")),
+    ("line 2/bolt/train/good/a.png", ("line 2/bolt", "train", "good", "a.png")),
+    ("bolt/test/good/good/a.png", ("bolt", "test", "good", "good/a.png")),
+    ("a.png", None),
+    ("bolt/a.png", None),
+])  # fmt: skip
+def test_the_first_folder_that_says_something_places_a_file(name, expected):
+    assert own_place(name, "mine") == (expected and Place(*expected))
+
+
+def test_products_in_folders_of_their_own_are_not_merged(tmp_path):
+    for product in ("bolt", "nut"):
+        draw(tmp_path / product / "good" / "a.png")
+        draw(tmp_path / product / "score" / "a.png")
+    found = images.load(f"folder:{tmp_path}", size=16)
+    assert found.classes == ("bolt", "nut") and found.y.tolist() == [0, 0, 1, 1]
+    seen = own.look(tmp_path, size=16)
+    assert Counter((one.product, one.part) for one in seen.pictures) == Counter(
+        {(product, part): 1 for product in ("bolt", "nut") for part in ("train", "test")})  # fmt: skip
+
+
+def test_unknown_pictures_leave_the_labels_of_the_others(tmp_path):
+    for place in ("train/good", "test/good", "test/crack", "score"):
+        draw(tmp_path / place / "a.png")
+    assert sorted(one.kind for one in own.look(tmp_path, 16).pictures) == ["crack", "good", "good", "unknown"]
+
+
+def test_a_folder_that_says_nothing_is_one_product_and_may_be_nested(tmp_path):
+    flat(tmp_path / "2024" / "may", 2)
+    flat(tmp_path, 3)
+    found = own.look(tmp_path, 16)
+    assert {(one.product, one.part, one.kind) for one in found.pictures} == {(tmp_path.name, "all", "unknown")}
+    assert len(found.pictures) == 5 and found.passed_over == []
+    assert "no folder is called good, train, test, bad or score" in "\n".join(own.described(found))
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_used_is_named_with_the_reason(tmp_path):
+    flat(tmp_path / "good", 3)
+    (tmp_path / "good" / "notes.txt").write_text("mine")
+    (tmp_path / "good" / "empty.jpg").touch()
+    whole = (tmp_path / "good" / "IMG_0000.jpg").read_bytes()
+    (tmp_path / "good" / "half.jpg").write_bytes(whole[:len(whole) // 2])
+    draw(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / files.MANIFEST).touch()
+    draw(tmp_path / "results" / "overlay-001.jpg")
+    found = own.look(tmp_path, 16)
+    assert [one.file for one in found.pictures] == [f"good/IMG_000{i}.jpg" for i in range(3)]
+    assert sorted(found.passed_over) == [
+        "elsewhere/a.png (lies in none of the folders train, test, ground_truth, good, bad, score)",
+        "good/empty.jpg (is empty)", "good/half.jpg (is damaged or truncated)", "good/notes.txt (is not a picture)",
+        "results/ (was written by this book)"]  # fmt: skip
+    assert "Passed over: " in own.described(found)[-1]
+
+
+def test_pictures_of_twelve_bits_are_seen_as_such(tmp_path):
+    ramp = np.linspace(0, 4095, 40 * 40).reshape(40, 40).astype(np.uint16)
+    (tmp_path / "good").mkdir()
+    Image.fromarray(ramp).save(tmp_path / "good" / "a.png")
+    Image.fromarray(ramp // 2).save(tmp_path / "good" / "b.png")
+    found = own.look(tmp_path, 40)
+    assert found.how["white"] == 4095 and "12" in "\n".join(own.described(found))
+    assert [int(one.squares.max()) for one in found.pictures] == [255, 127]
+    assert own.look(tmp_path, 40, white=65535).pictures[0].squares.max() == 15  # what a saved detector was fitted to
+    with pytest.raises(decoding.BrokenPicture, match="uses at most 12 of its 16 bits"):
+        decoding.picture((tmp_path / "good" / "a.png").read_bytes(), 40)
+
+
+@pytest.mark.parametrize("mark", [1, 3, 255])
+def test_masks_of_small_numbers_are_not_empty(mark):
+    values = np.zeros((40, 40), np.uint8)
+    values[10:20, 10:30] = mark
+    Image.fromarray(values).save(raw := io.BytesIO(), "PNG")
+    assert np.array_equal(decoding.mask(raw.getvalue(), 40)[0], values > 0)
+
+
+def test_a_mask_belongs_to_the_picture_of_its_name_in_nested_folders_too(tmp_path):
+    draw(tmp_path / "train/good/a.png")
+    draw(tmp_path / "test/crack/may/a.jpg")
+    draw(tmp_path / "test/crack/june/a.jpg")
+    values = np.zeros((40, 60), np.uint8)
+    values[:20] = 1
+    path = tmp_path / "ground_truth/crack/may/a_mask.png"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(values).save(path)
+    masks = {one.file: one.mask for one in own.look(tmp_path, 16).pictures}
+    assert masks["test/crack/june/a.jpg"] is None and masks["test/crack/may/a.jpg"].mean() == 0.5
+
+
+@pytest.mark.parametrize(("shape", "tiles", "boxes"), [
+    ("squeeze", 1, [(0, 0, 1, 1)]),
+    ("pad", 1, [(0, -0.25, 1, 1.25)]),
+    ("tile", 1, [(0, 0, 2 / 3, 1), (1 / 3, 0, 1, 1)]),
+    ("tile", 2, [(k / 3, j / 2, (k + 1) / 3, (j + 1) / 2) for j in range(2) for k in range(3)]),
+])  # fmt: skip
+def test_squares_cover_a_picture(tmp_path, shape, tiles, boxes):
+    draw(tmp_path / "a.png", size=(60, 40))
+    (picture,) = own.look(tmp_path, 24, shape, tiles).pictures
+    assert picture.squares.shape == (len(boxes), 3, 24, 24) and picture.size == (60, 40)
+    assert np.allclose(picture.boxes, boxes)
+    x = np.linspace(0, 1, 24)
+    ramps = [np.add.outer(top + (bottom - top) * x, left + (right - left) * x) for left, top, right, bottom in boxes]
+    heat = detector.whole(np.array(ramps), picture.boxes, 24)  # what a square shows at a place is put back there
+    centres = (np.arange(24) + 0.5) / 24
+    assert np.abs(heat - np.add.outer(centres, centres)).max() < 0.15
+
+
+def test_too_many_squares_are_refused(tmp_path):
+    draw(tmp_path / "a.png", size=(4000, 10))
+    with pytest.raises(ValueError, match="would take 400 squares, more than 64; take fewer tiles, or pad"):
+        own.look(tmp_path, 24, "tile")
+
+
+@pytest.mark.parametrize(("make", "says"), [
+    (lambda folder: folder / "nowhere", "There is no folder "),
+    (lambda folder: folder, "holds no picture that can be used."),
+    (lambda folder: (folder / "a.txt").write_text("x") and folder, r"no picture that can be used: a.txt \(is not a pi"),
+])  # fmt: skip
+def test_a_folder_without_pictures_is_named(tmp_path, make, says):
+    with pytest.raises((ValueError, OSError), match=says):
+        own.look(make(tmp_path))
+
+
+# -- the threshold -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "rate", "rank"), [(99, 0.01, 1), (98, 0.01, 1), (199, 0.01, 2), (19, 0.05, 1),
+                                                 (30, 0.1, 3), (9, 0.5, 5), (1, 0.2, 1)])  # fmt: skip
+def test_the_threshold_is_the_lowest_that_keeps_the_rate(n, rate, rank):
+    held = np.random.default_rng(0).permutation(n).astype(float)
+    found = thresholds.for_false_alarms(held, rate)
+    assert (found.value, found.rank, found.n) == (n - rank, rank, n)
+    assert found.rate == pytest.approx(rank / (n + 1)) and (found.rate <= rate + 1e-9 or rank == 1)
+    assert (held > found.value).sum() == rank - 1
+
+
+def test_the_promise_holds_for_scores_that_are_drawn_alike():
+    random = np.random.default_rng(0)
+    rates = []
+    for _ in range(2000):
+        found = thresholds.for_false_alarms(random.normal(size=30), 0.1)
+        rates.append(stats.norm.sf(found.value))
+    assert np.mean(rates) == pytest.approx(found.rate, abs=0.005)
+    assert np.mean([found.low <= rate <= found.high for rate in rates]) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 1.2, -0.1, float("nan")])
+def test_a_rate_that_is_none_is_refused(rate):
+    with pytest.raises(ValueError, match="must be above 0 and below 1"):
+        thresholds.for_false_alarms([1.0, 2.0], rate)
+
+
+# -- the detector --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def factory(tmp_path_factory):
+    """Two generated products in MVTec AD's layout, with masks."""
+    folder = tmp_path_factory.mktemp("own") / "factory"
+    made = parts.make(64, train=8, good=4, defects=2)
+    two = torch.isin(made.y, torch.tensor([0, 2]))  # brushed metal and washers
+    rows = torch.nonzero(two).flatten().tolist()
+    own.save(images.Images("two", made.x[two], made.y[two], made.classes, made.test[two], made.masks[two],
+                           tuple(made.kinds[i] for i in rows)), folder)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(factory):
+    found = own.look(factory, 64)
+    return found, *detector.fit(found, false_alarms=0.2)
+
+
+def test_a_detector_finds_generated_damage(fitted):
+    found, model, held = fitted
+    judged = detector.judge(model, found)
+    products, defects = detector.qualities(judged, found)
+    assert products["product"].tolist() == ["brushed_metal", "washer"] and products.AUROC.min() > 0.9
+    assert products.AUPRO.min() > 0.7 and (products.good == 4).all() and products.defective.tolist() == [8, 10]
+    assert set(defects.defect) >= {"dent", "missing_key"} and (defects.pictures == 2).all()
+    assert (judged.lines.verdict == "flagged").equals(judged.lines.score > judged.lines.threshold)
+    assert judged.lines.ratio.is_monotonic_decreasing
+    assert len(held.lines) == 16 and set(held.lines.kind) == {"good"}
+    assert (held.lines.verdict == "flagged").sum() == 0  # of 8, the largest is the threshold
+
+
+def test_held_out_scores_come_from_a_method_that_has_not_seen_the_picture(fitted):
+    found, model, held = fitted
+    scores = dict(zip(held.lines.file, held.lines.score))
+    seen = [one for one in found.pictures if one.part == "train" and one.product == "washer"]
+    config = model.config
+    read = detector.reader(config)
+    alone = detector.held_out(config, [read(one.squares) for one in seen])
+    assert [score for score, _ in alone] == [scores[one.file] for one in seen]
+    own_scores = detector.judge(model, own.Folder(found.path, seen, [], found.how)).lines.score
+    assert own_scores.mean() < np.mean([score for score, _ in alone])  # what it remembers looks better
+
+
+@pytest.mark.parametrize("method", detector.METHODS)
+def test_every_method_comes_back_from_its_file_to_the_bit(method, fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(detector, "EPOCHS", {"CAE": 2})
+    found, model, _ = fitted
+    if method != "PatchCore":
+        washers = [one for one in found.pictures if one.product == "washer"]
+        found = own.Folder(found.path, washers, [], found.how)
+        model, _ = detector.fit(found, method, 0.2)
+    detector.save(model, tmp_path / "detector.pt")
+    again = detector.load(tmp_path / "detector.pt")
+    before, after = (detector.judge(one, found) for one in (model, again))
+    pd.testing.assert_frame_equal(before.lines, after.lines, check_exact=True)
+    assert again.config == {name: value for name, value in model.config.items()}
+    assert [part.threshold for part in again.parts.values()] == [part.threshold for part in model.parts.values()]
+    assert before.heats.keys() == after.heats.keys()
+    assert all(np.array_equal(heat, after.heats[file]) for file, heat in before.heats.items())
+
+
+def test_the_score_of_a_picture_does_not_depend_on_its_company(fitted):
+    found, model, _ = fitted
+    together = detector.judge(model, found).lines.set_index("file").score
+    one = next(one for one in found.pictures if one.kind == "chip")
+    alone = detector.judge(model, own.Folder(found.path, [one], [], found.how)).lines
+    assert alone.score.item() == together[one.file]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "rubbish", "empty", "other", "lacks"])
+def test_a_file_that_is_no_detector_is_refused_in_one_sentence(damage, fitted, tmp_path):
+    path = tmp_path / "detector.pt"
+    detector.save(fitted[1], path)
+    raw = path.read_bytes()
+    kept = torch.load(path, weights_only=True)
+    if damage in ("other", "lacks"):
+        kept["products"]["washer"].pop("state")
+        torch.save({"weights": torch.ones(3)} if damage == "other" else kept, path)
+    else:
+        path.write_bytes({"cut": raw[:len(raw) // 2], "flip": raw[:100] + bytes([raw[100] ^ 255]) + raw[101:1000],
+                          "rubbish": b"x" * 999, "empty": b""}[damage])  # fmt: skip
+    with pytest.raises(ValueError, match=rf"^{path} is (damaged|no detector)") as refused:
+        detector.load(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_very_few_pictures_are_enough_and_promise_little(count, tmp_path):
+    found = own.look(flat(tmp_path / "few", count), 64)
+    model, held = detector.fit(found, false_alarms=0.01)
+    part = model.parts["few"]
+    assert len(held.lines) == part.threshold.n == count and part.threshold.rate == pytest.approx(1 / (count + 1))
+    assert part.threshold.value == held.lines.score.max()
+    (note,) = report.notes(model, found)
+    assert "1.0% false alarms takes 99 good pictures" in note
+
+
+@pytest.mark.parametrize(("method", "folders", "says"), [
+    ("PatchCore", {"good": 1}, "has 1 good pictures to learn from, and PatchCore needs 2"),
+    ("PaDiM", {"good": 2}, "has 2 good pictures to learn from, and PaDiM needs 3"),
+    ("PatchCore", {"bolt/good": 3, "nut/score": 2}, "nut has 0 good pictures to learn from"),
+    ("GANomaly", {"good": 3}, "no method 'GANomaly' for own pictures; possible are PatchCore"),
+])  # fmt: skip
+def test_what_cannot_be_fitted_is_said_in_one_sentence(method, folders, says, tmp_path):
+    for folder, count in folders.items():
+        flat(tmp_path / folder, count)
+    with pytest.raises(ValueError, match=says):
+        detector.fit(own.look(tmp_path, 64), method)
+
+
+def test_products_that_a_detector_does_not_know_are_passed_over(fitted, tmp_path):
+    found, model, _ = fitted
+    flat(tmp_path / "washer", 2)
+    flat(tmp_path / "gasket", 1)
+    new = own.look(tmp_path, 64)
+    assert detector.judge(model, new).lines["product"].tolist() == ["washer"] * 2
+    assert new.passed_over == ["gasket/IMG_0000.jpg (lies in no folder named after a product of the detector)"]
+    with pytest.raises(ValueError, match="knows the products brushed_metal, washer, and .* has no folder of such a"):
+        detector.judge(model, own.look(tmp_path / "gasket", 64))
+
+
+# -- the command ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scored(fitted, tmp_path_factory):
+    """A folder with a detector, and new pictures beside it, one with a name that is HTML."""
+    folder = tmp_path_factory.mktemp("command")
+    detector.save(fitted[1], folder / "detector.pt")
+    flat(folder / "new" / "washer", 3)
+    draw(folder / "new" / "washer" / "<img src=x onerror=alert(1)>.png", 7, (200, 60))
+    assert score.main([str(folder / "detector.pt"), str(folder / "new")]) == 0
+    return folder
+
+
+def test_the_command_writes_scores_overlays_and_one_page(scored):
+    folder = scored / "scored-new"
+    lines = pd.read_csv(folder / "scores.csv")
+    assert lines.columns.tolist() == ["file", "product", "score", "threshold", "verdict"] and len(lines) == 4
+    assert (lines.verdict == "flagged").all()  # noise is no washer
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["scores.csv", "report.html", files.MANIFEST, *[f"overlay-{k:03d}.jpg" for k in range(1, 5)]])
+    sizes = {Image.open(path).size for path in folder.glob("*.jpg")}
+    assert sizes == {(60, 40), (200, 60)}  # as the photographs are, not squares
+    page = (folder / "report.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "") and "<script" not in page
+    assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;.png" in page
+    assert page.count("data:image/jpeg") == 8 and page.count("data:image/svg+xml") == 1
+
+
+def test_the_command_again_replaces_its_own_files_and_no_other(scored, capsys):
+    folder = scored / "scored-new"
+    (folder / "mine.txt").write_text("mine")
+    assert score.main([str(scored / "detector.pt"), str(scored / "new")]) == 0
+    (folder / "report.html").write_text("changed by me")
+    capsys.readouterr()
+    assert score.main([str(scored / "detector.pt"), str(scored / "new")]) == 1
+    assert "is not, or no longer, what this book wrote" in capsys.readouterr().err
+    assert (folder / "mine.txt").exists() and (folder / "report.html").read_text() == "changed by me"
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["nowhere.pt", "new"], "nowhere.pt cannot be read"),
+    (["detector.pt", "nowhere"], "There is no folder"),
+    (["new/washer/IMG_0000.jpg", "new"], "no detector of this book"),
+    (["detector.pt", "new", "--output", "."], "holds the detector; name another folder"),
+])  # fmt: skip
+def test_the_command_refuses_in_one_sentence(scored, arguments, says, capsys, monkeypatch):
+    monkeypatch.chdir(scored)
+    assert score.main(arguments) == 1
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert says in sentence and sentence.endswith(".")
+
+
+def test_make_score_without_its_variables_says_what_it_needs(capsys):
+    assert score.main(["", ""]) == 1  # as make calls it
+    assert "write make score MODEL=detector.pt FOLDER=/new/pictures." in capsys.readouterr().err
