@@ -21,7 +21,7 @@ from .baselines.padim import PaDiM
 from .baselines.patchcore import PatchCore
 from .baselines.spade import SPADE
 from .baselines.trivial import DistanceToMean
-from .images import resize
+from .images import own, resize
 from .thresholds import Threshold, for_false_alarms
 
 FORMAT = "The Annotated Anomaly, detector 1"
@@ -116,6 +116,11 @@ def held_out(config, seen, device=None):
     return [scored[i] for i in range(len(seen))]
 
 
+def look(detector, folder):
+    """Return the `own.Folder` of a path, read as the pictures were that the detector learned from; errors as there."""
+    return own.look(folder, **{name: detector.config[name] for name in ("size", "shape", "tiles", "white")})
+
+
 def judge(detector, found, device=None):
     """Return the pictures of an `own.Folder` Judged.
 
@@ -157,21 +162,21 @@ def qualities(judged, found):
     lines = judged.lines[judged.lines.kind != "unknown"]
     masks = {picture.file: picture.mask for picture in found.pictures}
     products, defects = [], []
-    for product, own in lines.groupby("product"):
-        bad, flagged = own.kind != "good", own.verdict == "flagged"
+    for product, some in lines.groupby("product"):
+        bad, flagged = some.kind != "good", some.verdict == "flagged"
         both = bad.any() and not bad.all()
         outlined = {file: masks[file] if is_bad else np.zeros_like(judged.heats[file], bool)
-                    for file, is_bad in zip(own.file, bad) if file in judged.heats}  # fmt: skip
+                    for file, is_bad in zip(some.file, bad) if file in judged.heats}  # fmt: skip
         outlined = {file: outline for file, outline in outlined.items() if outline is not None}
         products.append({
             "product": product, "good": int((~bad).sum()), "false alarms": int((~bad & flagged).sum()),
             "defective": int(bad.sum()), "found": int((bad & flagged).sum()),
-            "AUROC": metrics.auroc(bad, own.score) if both else np.nan,
+            "AUROC": metrics.auroc(bad, some.score) if both else np.nan,
             "AUPRO": pixel_metrics.aupro([judged.heats[file] for file in outlined], list(outlined.values()))
             if any(outline.any() for outline in outlined.values()) else np.nan})  # fmt: skip
-        defects += [{"product": product, "defect": kind, "pictures": len(some),
-                     "found": int((some.verdict == "flagged").sum())}
-                    for kind, some in own[bad].groupby("kind")]  # fmt: skip
+        defects += [{"product": product, "defect": kind, "pictures": len(of_kind),
+                     "found": int((of_kind.verdict == "flagged").sum())}
+                    for kind, of_kind in some[bad].groupby("kind")]  # fmt: skip
     return pd.DataFrame(products), pd.DataFrame(defects)
 
 

@@ -23,7 +23,7 @@ PROCESSORS = os.cpu_count() or 1
 # The largest number that a person could mean, by a parameter's name or by the last word of it.
 MOST = {"epochs": 100_000, "seeds": 100, "classes": 1000, "size": 1024, "batch_size": 65_536, "width": 256,
         "dense": 16_384, "rotations": 1000, "probes": 1000, "noise": 10, "stack": 1024, "budget_minutes": 525_600,
-        "workers": 4 * PROCESSORS}  # fmt: skip
+        "workers": 4 * PROCESSORS, "false_alarms": 0.5, "tiles": 8}  # fmt: skip
 MOST_ELSE = 1_000_000
 
 
@@ -43,17 +43,18 @@ def refused():
         raise ParameterError(" ".join(str(error).split())) from None
 
 
-def settings(namespace, chapter, tiers, choices=None, injected=None):
+def settings(namespace, chapter, tiers, choices=None, injected=None, common=tuple(COMMON)):
     """Return the checked parameters of a notebook; a parameter that is None takes its tier's value.
 
     `namespace` is the notebook's globals(), `chapter` its name. `tiers` maps "smoke", "quick" and "paper" to
     {parameter: value} and so names the chapter's own parameters and their types. `choices` maps a parameter to what
     it, or each of its list, may be; a single value stands for a list of one. `injected` is the source that papermill
-    put in; None finds it. Raises ParameterError, one sentence, for an unknown name, a wrong type, a value that is not
-    possible, a scheduler that does not answer and a damaged record of the chapter.
+    put in; None finds it. `common` names those of COMMON that the notebook has. Raises ParameterError, one sentence,
+    for an unknown name, a wrong type, a value that is not possible, a scheduler that does not answer and a damaged
+    record of the chapter.
     """
     own = tiers["quick"]
-    names = [*COMMON, *own]
+    names = [*common, *own]
     injected = namespace.get("injected", _injected_cell()) if injected is None else injected
     for name in _assigned(injected):
         if name not in names:
@@ -72,14 +73,15 @@ def settings(namespace, chapter, tiers, choices=None, injected=None):
             value = _check(name, value, kind, choices.get(name), inner)
         values[name] = value
     _check_device(values["device"])
-    values["precision"] = values["precision"] or ("auto" if values["tier"] == "paper" else "fp32")
+    values["precision"] = values.get("precision") or ("auto" if values["tier"] == "paper" else "fp32")
     folder = (records.RECORDED if values["tier"] == "paper" else records.SCRATCH) / chapter
     with refused():
-        if values["scheduler"]:
+        if values.get("scheduler"):
             connected(values["scheduler"]).close()
         for place in {records.RECORDED / chapter, folder}:
             records.read_all(place)  # what is damaged would stop the notebook later, after a training
-    return SimpleNamespace(**values, chapter=chapter, folder=folder, began=time.monotonic())
+    about = {"chapter": chapter, "folder": folder, "began": time.monotonic()}
+    return SimpleNamespace(**about | values)  # a notebook without runs may have a parameter of its own named folder
 
 
 def check_shared(**given):

@@ -36,8 +36,7 @@ def main(argv=None) -> int:
 def score(model_path, folder, output=None) -> Path:
     """Write the results of a folder's pictures, and return the path of the report."""
     model = detector.load(model_path)
-    config = model.config
-    found = own.look(folder, config["size"], config["shape"], config["tiles"], config["white"])
+    found = detector.look(model, folder)
     output = (output or model_path.parent / f"scored-{found.path.name}").expanduser().resolve()
     if output == model_path.parent:
         raise ValueError(f"{output} holds the detector; name another folder for the results.")

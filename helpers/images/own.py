@@ -95,7 +95,7 @@ def look(folder, size=256, shape="pad", tiles=1, white=None) -> Folder:
 def described(found: Folder) -> list[str]:
     """What a folder holds, in sentences: counts, products, labels, sizes, what is passed over."""
     pictures, how = found.pictures, found.how
-    lines = [f"{found.path}: {len(pictures)} pictures, {_counted(picture.size for picture in pictures)} pixels."]
+    lines = [f"{found.path.name}: {len(pictures)} pictures, {_counted(picture.size for picture in pictures)} pixels."]
     for product in sorted({picture.product for picture in pictures}):
         of_it = [picture for picture in pictures if picture.product == product]
         learn, judge = ([one for one in of_it if one.part == part] for part in ("train", "test"))
@@ -119,9 +119,12 @@ def described(found: Folder) -> list[str]:
     return lines
 
 
-def save(images, folder):
-    """Write Images as PNG files in the layout that `look` reads: <product>/train/good/, test/<kind>/, ground_truth/."""
+def save(images, folder, products):
+    """Write these products of Images as PNG files in a layout that `look` reads: train, test, ground_truth in each."""
     for i, (x, product, kind) in enumerate(zip(images.x, images.y.tolist(), images.kinds)):
+        if images.classes[product] not in products:
+            continue
+
         def write(pixels, *parts, number=f"{i:04d}.png", product=images.classes[product]):
             path = Path(folder, product, *parts, number)
             path.parent.mkdir(parents=True, exist_ok=True)
