@@ -45,9 +45,10 @@ def page(judged, found, model, title, overlays) -> str:
                                "overlay": _text(jpeg) if line.file in judged.heats else None}
              for line, jpeg in zip(judged.lines.itertuples(), overlays)]  # fmt: skip
     template = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    passed_over = [f"Passed over: {'; '.join(found.passed_over)}."] * bool(found.passed_over)
     judged_by = {name: part for name, part in model.parts.items() if (judged.lines["product"] == name).any()}
     return template.render(
-        title=title, counts=counted(judged), how=how(model), notes=notes(model, found), drawn=bool(judged.heats),
+        title=title, counts=counted(judged), how=how(model), notes=notes(model) + passed_over, drawn=bool(judged.heats),
         products=_table(products), defects=_table(defects), cards=cards, rest=len(judged.lines) - len(cards),
         thresholds=_table(thresholds(model)), scores=_table(judged.lines[COLUMNS]),
         charts=[_chart(name, part, judged.lines) for name, part in judged_by.items()])  # fmt: skip
@@ -74,18 +75,20 @@ def thresholds(model) -> pd.DataFrame:
         for name, (_, _, limit, _) in model.parts.items()])  # fmt: skip
 
 
-def notes(model, found) -> list[str]:
-    """Say what a reader should know: rates that too few pictures cannot promise, files that were passed over."""
+def notes(model) -> list[str]:
+    """Say in a sentence which products have too few good pictures for the wished rate of false alarms; none is []."""
     wished = model.config["false_alarms"]
     few = [name for name, part in model.parts.items() if part.threshold.rate > wished + 1e-9]
-    lines = []
     if few:
         needed = math.ceil(1 / wished - 1e-9) - 1
-        lines.append(f"A rate of {wished:.1%} false alarms takes {needed} good pictures of a product; {', '.join(few)} "
-                     "has fewer, so the largest score of a good one is the threshold there.")  # fmt: skip
-    if found.passed_over:
-        lines.append(f"Passed over: {'; '.join(found.passed_over)}.")
-    return lines
+        return [f"A rate of {wished:.1%} false alarms takes {needed} good pictures of a product; {', '.join(few)} has "
+                "fewer, so the largest score of a good one is the threshold there."]  # fmt: skip
+    return []
+
+
+def table(frame):
+    """Return a frame as notebooks show it, without its index."""
+    return frame.style.format(precision=3, na_rep="").hide(axis="index").set_table_attributes('class="results"')
 
 
 def overlay(judged, found, model, line) -> bytes:

@@ -79,7 +79,7 @@ def test_a_folder_that_says_nothing_is_one_product_and_may_be_nested(tmp_path):
     found = own.look(tmp_path, 16)
     assert {(one.product, one.part, one.kind) for one in found.pictures} == {(tmp_path.name, "all", "unknown")}
     assert len(found.pictures) == 5 and found.passed_over == []
-    assert "no folder is called good, train, test, bad or score" in "\n".join(own.described(found))
+    assert "5 that no folder named good, bad, score, train or test sorts" in "\n".join(own.described(found))
 
 
 # -- files ---------------------------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def test_very_few_pictures_are_enough_and_promise_little(count, tmp_path):
     part = model.parts["few"]
     assert len(held.lines) == part.threshold.n == count and part.threshold.rate == pytest.approx(1 / (count + 1))
     assert part.threshold.value == held.lines.score.max()
-    (note,) = report.notes(model, found)
+    (note,) = report.notes(model)
     assert "1.0% false alarms takes 99 good pictures" in note
 
 
