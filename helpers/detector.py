@@ -6,7 +6,9 @@ set the threshold (`thresholds.for_false_alarms`), without a label. The detector
 pictures, and so scores new good ones a little lower than the parts did.
 """
 
+import zipfile
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -195,6 +197,10 @@ def load(path) -> Detector:
     """
     try:
         with open(path, "rb") as file:
+            with zipfile.ZipFile(file) as archive:
+                if archive.testzip():  # torch looks at no checksum
+                    raise zipfile.BadZipFile
+            file.seek(0)
             kept = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise FileNotFoundError(f"{path} cannot be read ({error.strerror}).") from None
@@ -248,7 +254,7 @@ def _scored(method, x, device):
 def _product(picture, products):
     if len(products) == 1:
         return next(iter(products))
-    named = [picture.product, picture.file.split("/")[0]]
+    named = [picture.product, *map(str, PurePosixPath(picture.file).parents)]
     return next((name for name in named if name in products), None)
 
 

@@ -279,8 +279,9 @@ def test_a_file_that_is_no_detector_is_refused_in_one_sentence(damage, fitted, t
         kept["products"]["washer"].pop("state")
         torch.save({"weights": torch.ones(3)} if damage == "other" else kept, path)
     else:
-        path.write_bytes({"cut": raw[:len(raw) // 2], "flip": raw[:100] + bytes([raw[100] ^ 255]) + raw[101:1000],
-                          "rubbish": b"x" * 999, "empty": b""}[damage])  # fmt: skip
+        middle = len(raw) // 2
+        flipped = raw[:middle] + bytes([raw[middle] ^ 1]) + raw[middle + 1:]
+        path.write_bytes({"cut": raw[:middle], "flip": flipped, "rubbish": b"x" * 999, "empty": b""}[damage])
     with pytest.raises(ValueError, match=rf"^{path} is (damaged|no detector)") as refused:
         detector.load(path)
     assert "\n" not in str(refused.value)
@@ -308,6 +309,19 @@ def test_what_cannot_be_fitted_is_said_in_one_sentence(method, folders, says, tm
         flat(tmp_path / folder, count)
     with pytest.raises(ValueError, match=says):
         detector.fit(own.look(tmp_path, 64), method)
+
+
+def test_known_defects_without_good_pictures_are_counted(tmp_path):
+    flat(tmp_path / "good", 5)
+    for i in range(3):
+        Image.effect_noise((60, 40), 200).convert("RGB").save(draw(tmp_path / "bad" / "dirt" / f"{i}.png"))
+    found = own.look(tmp_path, 64)
+    judged = detector.judge(detector.fit(found)[0], found)
+    products, defects = detector.qualities(judged, found)
+    assert products.to_dict("records")[0] | {"AUROC": 0, "AUPRO": 0} == {
+        "product": tmp_path.name, "good": 0, "false alarms": 0, "defective": 3, "found": 3, "AUROC": 0, "AUPRO": 0}
+    assert products[["AUROC", "AUPRO"]].isna().all(axis=None)
+    assert defects.to_dict("records") == [{"product": tmp_path.name, "defect": "dirt", "pictures": 3, "found": 3}]
 
 
 def test_products_that_a_detector_does_not_know_are_passed_over(fitted, tmp_path):
