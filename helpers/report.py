@@ -81,8 +81,8 @@ def notes(model) -> list[str]:
     few = [name for name, part in model.parts.items() if part.threshold.rate > wished + 1e-9]
     if few:
         needed = math.ceil(1 / wished - 1e-9) - 1
-        return [f"A rate of {wished:.1%} false alarms takes {needed} good pictures of a product; {', '.join(few)} has "
-                "fewer, so the largest score of a good one is the threshold there."]  # fmt: skip
+        return [f"A rate of {wished:.1%} false alarms takes {needed} good pictures of a product. With fewer, as here "
+                f"of {', '.join(few)}, the threshold is the largest score of a good one."]  # fmt: skip
     return []
 
 
