@@ -89,8 +89,8 @@ def fit(found, method="PatchCore", false_alarms=0.05, device=None):
     least = 3 if method == "PaDiM" else 2
     few = sorted({picture.product for picture in found.pictures if len(good.get(picture.product, ())) < least})
     if few:
-        raise ValueError(f"{few[0]} has {len(good.get(few[0], ()))} good pictures to learn from, and {method} needs "
-                         f"{least}: put them into {few[0]}/good.")  # fmt: skip
+        raise ValueError(f"{few[0]} has too few good pictures to learn from: {len(good.get(few[0], ()))}, and {method} "
+                         f"needs {least}; they lie in a folder named good.")  # fmt: skip
     config = dict(method=method, false_alarms=float(false_alarms), **found.how)
     parts, lines, heats = {}, [], {}
     for product, pictures in good.items():
