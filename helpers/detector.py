@@ -82,19 +82,16 @@ def fit(found, method="PatchCore", false_alarms=0.05, device=None):
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r} for own pictures; possible are {', '.join(METHODS)}.")
     for_false_alarms([0.0], false_alarms)  # before any work
-    good = {}
-    for picture in found.pictures:
-        if picture.part in ("train", "all"):
-            good.setdefault(picture.product, []).append(picture)
+    good = {product: [one for one in found.pictures if one.product == product and one.part != "test"]
+            for product in sorted({one.product for one in found.pictures})}  # fmt: skip
     least = 3 if method == "PaDiM" else 2
-    few = sorted({picture.product for picture in found.pictures if len(good.get(picture.product, ())) < least})
-    if few:
-        raise ValueError(f"{few[0]} has too few good pictures to learn from: {len(good.get(few[0], ()))}, and {method} "
-                         f"needs {least}; they lie in a folder named good.")  # fmt: skip
-    config = dict(method=method, false_alarms=float(false_alarms), **found.how)
-    parts, lines, heats = {}, [], {}
     for product, pictures in good.items():
-        read = reader(config, device)
+        if len(pictures) < least:
+            raise ValueError(f"{product} has too few good pictures to learn from: {len(pictures)}, and {method} needs "
+                             f"{least}; they lie in a folder named good.")  # fmt: skip
+    config = dict(method=method, false_alarms=float(false_alarms), **found.how)
+    read, parts, lines, heats = reader(config, device), {}, [], {}
+    for product, pictures in good.items():
         seen = [read(picture.squares) for picture in pictures]
         scored = held_out(config, seen, device)
         held = np.array([score for score, _ in scored])
@@ -114,7 +111,7 @@ def held_out(config, seen, device=None):
     scored = {}
     for fold in folds:
         method = _fitted(config, [x for i, x in enumerate(seen) if i not in fold], device)
-        scored |= {i: _scored(method, seen[i], device) for i in fold}
+        scored |= {i: _scored(method, seen[i]) for i in fold}
     return [scored[i] for i in range(len(seen))]
 
 
@@ -129,20 +126,21 @@ def judge(detector, found, device=None):
     Judged are those of the part "test" where there are some, else all. A detector of one product takes every picture
     for that one; else a picture of no known product goes to `found.passed_over`. ValueError where this leaves none.
     """
-    read, lines, heats = reader(detector.config, device), [], {}
+    read, lines, heats, unknown = reader(detector.config, device), [], {}, []
     tests = [picture for picture in found.pictures if picture.part == "test"]
     for picture in tests or found.pictures:
         product = _product(picture, detector.parts)
         if product is None:
-            found.passed_over.append(f"{picture.file} (lies in no folder named after a product of the detector)")
+            unknown.append(f"{picture.file} (lies in no folder named after a product of the detector)")
             continue
         part = detector.parts[product]
-        scored = _scored(part.method, read(picture.squares), device)
+        scored = _scored(part.method, read(picture.squares))
         lines.append(_line(picture, product, scored[0], part.threshold))
         heats |= _heats([picture], [scored], detector.config["size"])
     if not lines:
         raise ValueError(f"The detector knows the products {', '.join(detector.parts)}, and {found.path} has no folder "
                          "of such a name.")  # fmt: skip
+    found.passed_over += [note for note in unknown if note not in found.passed_over]
     return _judged(lines, heats)
 
 
@@ -240,7 +238,7 @@ def _fitted(config, seen, device):
     return method.cpu()
 
 
-def _scored(method, x, device):
+def _scored(method, x):
     """Score, and maps (T, S, S) where the method draws some, of what was read of one picture.
 
     One picture at a time: its score does not depend on its company, not even in its last bit.
@@ -278,7 +276,7 @@ def whole(maps, boxes, size):
 
     Where squares overlap, the largest counts. `boxes` (T, 4) as in `own.Picture`.
     """
-    found, middle = np.full((size, size), -np.inf), (np.arange(size) + 0.5) / size
+    found, middle = np.full((size, size), -np.inf, np.float32), (np.arange(size) + 0.5) / size
     for values, (left, top, right, bottom) in zip(maps, boxes):
         x, y = (middle >= left) & (middle < right), (middle >= top) & (middle < bottom)
         column = ((middle[x] - left) / (right - left) * values.shape[1]).astype(int)

@@ -23,7 +23,7 @@ from .decoding import BrokenPicture, brightest, mask, opened
 from .layouts import MARKS, Place, own_place
 
 SHAPES = ("pad", "squeeze", "tile")
-MOST_FILES = 5000  # their squares are all in memory
+MOST_FILES = 3000  # their squares and maps are all in memory, a gigabyte and a half
 MOST_SQUARES = 64  # of one picture
 THUMBNAIL = 320  # pixels of its longer side
 WHITES = (255, 1023, 4095, 16383, 65535)  # the largest values that cameras of 8 to 16 bits give
