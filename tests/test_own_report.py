@@ -1,0 +1,61 @@
+"""The report on own pictures in a real browser: alone in its file, readable on desk and phone, light and dark."""
+
+import os
+import shutil
+
+import pytest
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from helpers import detector, report
+from helpers.images import own
+from tests.test_site import CONTRAST, DESK, PHONE
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if BROWSER is None and os.environ.get("CI") != "true":
+        pytest.skip("there is no Chromium; Debian and Ubuntu: apt install chromium")
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A report on six pictures, with labels and a file that is passed over."""
+    folder = tmp_path_factory.mktemp("report")
+    for i, place in enumerate(["good"] * 3 + ["test/good"] * 2 + ["test/dirt"] * 4):
+        path = folder / "pictures" / place / f"a picture with a long name, taken on a Monday in May, number {i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((90, 60), 200 if "dirt" in place else 20).convert("RGB").save(path)
+    (folder / "pictures" / "good" / "notes.txt").touch()
+    found = own.look(folder / "pictures", 64)
+    model, _ = detector.fit(found)
+    report.write(folder, detector.judge(model, found), found, model, "Monday's pictures")
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_report_stands_alone_and_fits_the_screen(written, browser, viewport, dark):
+    page = browser.new_page(viewport=viewport, color_scheme="dark" if dark else "light")
+    faults = []
+    page.on("console", lambda entry: faults.append(entry.text) if entry.type == "error" else None)
+    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else faults.append(asked.url))
+    page.goto(written.as_uri())
+    assert faults == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], "the page scrolls sideways"
+    images = page.eval_on_selector_all("img", "all => all.map(image => [image.naturalWidth, image.alt])")
+    assert len(images) == 2 * 6 + 1 and all(width > 50 and alt for width, alt in images)
+    assert page.locator(".sheet li").count() == 6 and page.locator("h1").inner_text() == "Monday's pictures"
+    assert "notes.txt (is empty)" in page.inner_text("main") and page.locator("table").count() == 4
+    texts = page.eval_on_selector_all("p, td, th, .flagged, .passed, .soft", f"all => all.map({CONTRAST})")
+    assert min(texts) >= 4.5, "WCAG asks for a contrast of 4.5"
+    page.keyboard.press("Tab")  # what scrolls can be reached without a mouse
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Numbers of each product"
+    page.close()
