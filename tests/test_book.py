@@ -91,6 +91,8 @@ def test_a_notebook_that_is_no_chapter_depends_on_all_runs_and_needs_no_paramete
         ("notebooks/first.ipynb", True),
         ("helpers/engine.py", True),
         ("helpers/baselines/new.py", True),
+        ("helpers/play/slider.js", True),
+        ("data/play/digit.json", True),
         ("data/paper/table.csv", True),
         ("data/runs/first/another.json", True),
         ("data/runs/shared.json", True),
@@ -102,7 +104,7 @@ def test_a_notebook_that_is_no_chapter_depends_on_all_runs_and_needs_no_paramete
 def test_fingerprint_follows_what_the_chapter_depends_on(checkout, change, matters):
     before = book.fingerprint("notebooks/first", {"tier": "quick"}, checkout)
     path = checkout / change
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(path.read_text() + " " if path.exists() else "new")
     assert (book.fingerprint("notebooks/first", {"tier": "quick"}, checkout) != before) is matters
 
