@@ -1,11 +1,21 @@
 """Figures to play with, on the built site in a real browser: by keyboard, by pointer, without a fault."""
 
-import pytest
+import base64
+import json
 
+import numpy as np
+import pytest
+import torch
+
+from helpers.play.digit import NAMES, STORED
+from helpers.play.figure import HERE
 from tests import test_site
+from tests.test_digit import restored
 
 address, browser, visit = test_site.address, test_site.browser, test_site.visit
 CHAPTER = "notebooks/comparing-autoencoders.html"
+NEXT_FRAME = "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+PIXELS = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, k) => k % 4 === 0)"
 
 
 def numbers(figure, *names):
@@ -54,4 +64,82 @@ def test_the_threshold_is_dragged_over_the_histogram(visit):
     roc, point = figure.locator("[data-drag=roc]").bounding_box(), figure.locator(".move.roc")
     page.mouse.click(roc["x"] + 0.95 * roc["width"], roc["y"] + 0.15 * roc["height"])
     assert numbers(figure, "recall")[0] > 0.8 and point.bounding_box()["x"] > roc["x"] + 0.8 * roc["width"]
+    assert page.faults == []
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return json.loads(STORED.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_redraws_as_pytorch_does(browser, stored, name):
+    digits = np.frombuffer(base64.b64decode(stored["examples"]["pictures"]), np.uint8).reshape(-1, 28, 28) / 255
+    noise = np.random.default_rng(0).random((2, 28, 28))
+    x = torch.tensor(np.concatenate([digits, noise, np.zeros((1, 28, 28))])).float()[:, None]
+    with torch.no_grad():
+        expected = restored(name, stored["nets"][name])(x).flatten(1).numpy()
+    page = browser.new_page()
+    page.add_script_tag(content=(HERE / "net.js").read_text("utf-8"))
+    drawn = page.evaluate("""([layers, all]) => {
+        const network = layers.map(unpack);
+        return all.map(pixels => [...redraw(network, Float32Array.from(pixels))]);
+    }""", [stored["nets"][name], x.flatten(1).tolist()])
+    page.close()
+    assert expected.std() > 0.05
+    assert np.abs(np.array(drawn) - expected).max() < 1e-4
+
+
+def test_a_digit_is_loaded_drawn_and_cleared_from_the_keyboard(visit, stored):
+    page = visit(CHAPTER)
+    figure = page.get_by_role("group", name="A digit to draw")
+
+    def errors():
+        page.evaluate(NEXT_FRAME)
+        return np.array([float(figure.locator(f"[data-part='{name} error']").inner_text()) for name in NAMES])
+
+    of_page = []
+    for k in (1, 8):
+        figure.get_by_role("button", name=f"Load a {k}").press("Enter")
+        expected = [stored["examples"]["errors"][name][k] for name in NAMES]
+        assert errors() == pytest.approx(expected, abs=6e-5)
+        of_page.append(errors())
+    assert (of_page[1] > 2 * of_page[0]).all(), "an eight is an anomaly, a one is not"
+    figure.get_by_role("button", name="Clear").press("Enter")
+    empty = errors()
+    figure.get_by_label("Your digit, 28 by 28 pixels").focus()
+    for key in ["ArrowUp"] * 8 + ["Shift+ArrowDown"] * 16:
+        page.keyboard.press(key)
+    upright = errors()
+    assert (upright != empty).all() and (upright < of_page[1]).all(), "an upright stroke is a one"
+    said = ", ".join(f"{name} {error:.4f}" for name, error in zip(NAMES, upright))
+    figure.get_by_role("status").get_by_text(f"Errors: {said}.").wait_for(state="attached")
+    page.keyboard.press("Backspace")
+    assert (errors() == empty).all()
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("viewport", [test_site.DESK, test_site.PHONE], ids=["desk", "phone"])
+def test_a_digit_is_drawn_with_the_pointer_and_centred(visit, viewport):
+    page = visit(CHAPTER, viewport=viewport)
+    figure = page.get_by_role("group", name="A digit to draw")
+    figure.get_by_role("button", name="Clear").click()
+    canvas = figure.get_by_label("Your digit, 28 by 28 pixels")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.1 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.6 * box["height"], steps=4)
+    page.mouse.up()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])  # draws no more
+    page.evaluate(NEXT_FRAME)
+    ink = np.array(canvas.evaluate(PIXELS)).reshape(28, 28)
+    assert ink[3:16, 6:8].min() == 255 and ink[:, 11:].max() == 0 and ink[20:].max() == 0
+    figure.get_by_role("button", name="Centre it").click()
+    page.evaluate(NEXT_FRAME)
+    moved = np.array(canvas.evaluate(PIXELS)).reshape(28, 28)
+    y, x = ((moved * axis).sum() / moved.sum() for axis in np.indices((28, 28)))
+    assert abs(x - 13.5) <= 0.6 and abs(y - 13.5) <= 0.6
+    redrawn = np.array(figure.locator("[data-part='VAE redrawn']").evaluate(PIXELS)).reshape(28, 28)
+    assert redrawn[:, 11:17].mean() > 4 * redrawn[:, :6].mean(), "what comes back is a one"
     assert page.faults == []

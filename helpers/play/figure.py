@@ -4,6 +4,7 @@ The same HTML works in the built site, JupyterLab and Colab, and asks nobody for
 picture stands as it was drawn; where no HTML is shown, there is a PNG of it.
 """
 
+import base64
 import hashlib
 import html
 import io
@@ -78,6 +79,13 @@ def png(figures):
     return drawn.getvalue()
 
 
+def embedded(picture):
+    """Return one of Pillow's images as an address that holds the picture itself."""
+    drawn = io.BytesIO()
+    picture.save(drawn, format="png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+
+
 def page(title, body, script, facts):
     """Return the HTML of a figure: `body` under its style, with the facts that its script reads."""
     facts = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
@@ -89,5 +97,5 @@ def page(title, body, script, facts):
 
 def slider(label, count, start):
     """Return the HTML of a labelled slider over `count` steps."""
-    return (f'<div class="play-bar"><label for="PLAY-slider">{html.escape(label)} <b data-text="value"></b></label>'
+    return (f'<div class="play-bar"><label for="PLAY-slider">{html.escape(label)}: <b data-text="value"></b></label>'
             f'<input type="range" id="PLAY-slider" min="0" max="{count - 1}" value="{start}"></div>')  # fmt: skip
