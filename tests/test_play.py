@@ -1,5 +1,6 @@
 """Figures to play with, outside a browser: what their numbers say, and what they put into a page."""
 
+import base64
 import io
 import re
 
@@ -70,3 +71,38 @@ def test_a_figure_asks_no_host_for_anything():
     text = bundle(play.threshold(*some_scores()))["text/html"]
     addresses = set(re.findall(r"https?://[^\s\"'<)]+", text))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}  # names of languages
+
+
+def plain(ax, frame):
+    ax.plot(frame)
+    ax.set(ylim=(0, 10))
+
+
+def test_a_slider_over_frames_shows_one_and_hides_the_others():
+    frames = {"a": [1, 2], "b": [3, 4], "c": [5, 6]}
+    shown = bundle(play.steps("Weight", [plain, plain], frames, lambda value, frame: f"{value} has {frame[-1]}", 1))
+    text = shown["text/html"]
+    hidden = re.findall(r'data-step="(\d)"( hidden)?', text)
+    assert hidden == [("0", " hidden"), ("1", ""), ("2", " hidden")]
+    assert text.count("<svg ") == 6 and "c has 6" in text and shown["text/plain"].endswith("b has 4")
+    assert 'max="2" value="1"' in text
+
+
+def test_a_slider_needs_a_frame():
+    with pytest.raises(ValueError, match="Weight.*nothing to show"):
+        play.steps("Weight", [plain], {}, str)
+
+
+def test_a_walk_keeps_every_pixel_of_every_step():
+    random = np.random.default_rng(0)
+    grey, colour = random.random((3, 1, 28, 28)), random.random((3, 3, 28, 28))
+    shown = bundle(play.walk({"CAE": grey, "VAE": colour}))
+    pictures = [Image.open(io.BytesIO(base64.b64decode(data)))
+                for data in re.findall(r'src="data:image/png;base64,([^"]+)"', shown["text/html"])]
+    for picture, expected in zip(pictures, [*np.repeat(grey, 3, 1), *colour], strict=True):
+        assert np.abs(np.asarray(picture) / 255 - expected.transpose(1, 2, 0)).max() < 0.5 / 255 + 1e-6
+    assert re.findall(r'alt="([^"]+)"', shown["text/html"]) == [
+        f"Drawn by the {name}, {share}% of the way" for name in ("CAE", "VAE") for share in (0, 50, 100)]
+    still = np.asarray(Image.open(io.BytesIO(shown["image/png"])))
+    assert still.shape == (112, 168, 3)
+    assert np.abs(still[1::2, 1::2][28:, 56:] / 255 - colour[2].transpose(1, 2, 0)).max() < 0.01

@@ -143,3 +143,36 @@ def test_a_digit_is_drawn_with_the_pointer_and_centred(visit, viewport):
     redrawn = np.array(figure.locator("[data-part='VAE redrawn']").evaluate(PIXELS)).reshape(28, 28)
     assert redrawn[:, 11:17].mean() > 4 * redrawn[:, :6].mean(), "what comes back is a one"
     assert page.faults == []
+
+
+def test_a_walk_between_two_codes_shows_one_step_at_a_time(visit):
+    page = visit(CHAPTER)
+    figure = page.get_by_role("group", name="between two codes")
+    slider = figure.get_by_role("slider")
+
+    def seen():
+        return [image.get_attribute("alt") for image in figure.locator("img:visible").all()]
+
+    names = figure.locator(".play-name").all_inner_texts()
+    assert seen() == [f"Drawn by the {name}, 0% of the way" for name in names] and names
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert seen() == [f"Drawn by the {name}, 5% of the way" for name in names]
+    page.keyboard.press("End")
+    assert seen() == [f"Drawn by the {name}, 100% of the way" for name in names]
+    assert slider.get_attribute("aria-valuetext") == "100% of the way"
+    assert page.faults == []
+
+
+def test_the_weight_of_the_second_loss_is_turned_over_recorded_runs(visit):
+    page = visit("notebooks/improved-autoencoder.html")
+    figure = page.get_by_role("group", name="Weight λ of the second loss")
+    figure.get_by_role("slider").focus()
+    said = []
+    for key in ("Home", "ArrowRight", "End"):
+        page.keyboard.press(key)
+        assert figure.locator("svg:visible").count() == 3
+        said.append(figure.locator("[data-text=words]").inner_text())
+    assert [text.split(":")[0] for text in said] == ["λ = 0", "λ = 5e-05", "λ = 0.05"]
+    assert all(text.endswith("(MNIST, 8, 20 of 250 epochs, one seed).") for text in said)
+    assert page.faults == []
