@@ -42,6 +42,13 @@ def test_at_the_ends_everything_and_nothing_is_flagged():
     assert np.isnan(shares(counts)["precision"][1])
 
 
+def test_a_threshold_starts_exactly_where_it_is_told():
+    anomalous, scores = some_scores()
+    flagged = scores >= 0.5
+    said = f"0.5000: {(flagged & anomalous).sum()} of {anomalous.sum()} anomalous"
+    assert said in bundle(play.threshold(anomalous, scores, first=0.5))["text/plain"]
+
+
 def test_a_threshold_needs_both_kinds():
     with pytest.raises(ValueError, match="both normal and anomalous"):
         play.threshold(np.ones(5, bool), np.arange(5.0))

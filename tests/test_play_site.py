@@ -176,3 +176,12 @@ def test_the_weight_of_the_second_loss_is_turned_over_recorded_runs(visit):
     assert [text.split(":")[0] for text in said] == ["λ = 0", "λ = 5e-05", "λ = 0.05"]
     assert all(text.endswith("(MNIST, 8, 20 of 250 epochs, one seed).") for text in said)
     assert page.faults == []
+
+
+def test_the_mixers_threshold_starts_at_the_rule_of_its_chapter(visit):
+    page = visit("notebooks/mixer-autoencoder.html")
+    figure = page.get_by_role("group", name="A threshold on the relative error, to drag")
+    assert numbers(figure, "value") == [1]
+    f1 = figure.locator("[data-text=f1]").inner_text()
+    assert page.get_by_text(f"At 1 the F1 of this run is {f1}").count() == 1
+    assert page.faults == []

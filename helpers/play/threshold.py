@@ -15,66 +15,76 @@ TABLE = """<table class="play-table">
 precision <b data-text="precision"></b>, F1 <b data-text="f1"></b>.</p>"""
 
 
-def threshold(anomalous, scores, name="error"):
+def threshold(anomalous, scores, name="error", first=None):
     """Return a figure in which a threshold is dragged over the scores; a score at or above it is flagged.
 
-    anomalous bool (N,), scores (N,), higher for a more anomalous image. It starts where 5 % of the normal images are
-    flagged. ValueError where all images are of one kind.
+    anomalous bool (N,), scores (N,), higher for a more anomalous image. It starts at `first`, or where 5 % of the
+    normal images are flagged. ValueError where all images are of one kind.
     """
     anomalous, scores = np.asarray(anomalous, bool), np.asarray(scores, float)
-    area = {"ROC": metrics.auroc(anomalous, scores), "PR": metrics.aupr(anomalous, scores)}
+    areas = metrics.areas(anomalous, scores)
     limits = np.linspace(scores.min(), np.nextafter(scores.max(), np.inf), STEPS)
+    if first is not None:
+        limits[np.argmin(abs(limits - first))] = first
     counts = confusion(anomalous, scores, limits)
     rates = shares(counts)
-    start = int(np.argmin(abs(rates["false_alarms"] - 0.05)))
-    moving = {"line": (limits, 0), "roc": (rates["false_alarms"], rates["recall"]),
+    start = int(np.argmin(abs(rates["false_alarms"] - 0.05) if first is None else abs(limits - first)))
+    moving = {"line": (limits, np.zeros(STEPS)), "roc": (rates["false_alarms"], rates["recall"]),
               "pr": (rates["recall"], np.nan_to_num(rates["precision"], nan=1))}  # fmt: skip
-    at_start = {part: [np.broadcast_to(values, STEPS)[start] for values in xy] for part, xy in moving.items()}
+    points = {part: (x[start], y[start]) for part, (x, y) in moving.items()}
+    drawn = _panels(anomalous, scores, name, areas, points)
+    spoken = [f"{limit:.4f}: {tp} of {tp + fn} anomalous and {fp} of {fp + tn} normal images are flagged"
+              for limit, tn, fp, fn, tp in zip(limits, *counts.values())]
+    texts = {kind: [f"{n}" for n in row] for kind, row in counts.items()}
+    texts |= {kind: ["–" if np.isnan(rate) else f"{rate:.3f}" for rate in row] for kind, row in rates.items()}
+    texts["value"] = [f"{limit:.4f}" for limit in limits]
+    facts = {"moves": {part: places(drawn[part][0], *xy).tolist() for part, xy in moving.items()}, "texts": texts,
+             "spoken": spoken, "start": start}  # fmt: skip
+    panels = "".join(f'<div class="play-panel" data-drag="{part}">{svg(figure, words)}</div>'
+                     for part, (figure, words) in drawn.items())
+    body = (f'{slider(f"Threshold on the {name}", STEPS, start)}<div class="play-panels">{panels}</div>'
+            f'<div class="play-numbers">{TABLE}</div>')
+    title = f"A threshold on the {name}, to drag"
+    still = png([figure for figure, _ in drawn.values()])
+    return Playable(page(title, body, SCRIPT, facts), still, f"{title}. At {spoken[start]}.")
+
+
+def _panels(anomalous, scores, name, areas, points):
+    """The histogram and both curves, each with its point (x, y) of `points`: {part: (figure, what it shows)}."""
+    auroc, aupr = areas["auroc"], areas["aupr"]
+    false_alarms, recall, _ = sk.roc_curve(anomalous, scores)
+    precision, found, _ = sk.precision_recall_curve(anomalous, scores)
 
     def histogram(ax):
         bins = np.linspace(scores.min(), scores.max(), 41)
         for kind, title in ((False, "normal"), (True, "anomalous")):
             some = scores[anomalous == kind]
             ax.hist(some, bins, weights=np.full(len(some), 100 / len(some)), alpha=0.6, label=f"{title} ({len(some)})")
-        ax.axvline(limits[start], color="black", lw=1.5, gid="move line", clip_on=False)
+        ax.axvline(points["line"][0], color="black", lw=1.5, gid="move line", clip_on=False)
         ax.set(xlabel=name, ylabel="% of each kind")
         ax.legend()
 
-    def curve(ax, part, title, x, y, line):
-        ax.plot(*line, color="C2", drawstyle="steps-pre" if part == "pr" else "default")
-        ax.plot(*[[value] for value in at_start[part]], "o", color="black", gid=f"move {part}", clip_on=False)
-        ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=x, ylabel=y, title=title)
+    def roc(ax):
+        ax.plot(false_alarms, recall, color="C2")
+        point(ax, "roc", xlabel="false alarms", ylabel="recall", title=f"ROC, area {auroc:.3f}")
 
-    false_alarms, recall, _ = sk.roc_curve(anomalous, scores)
-    precision, found, _ = sk.precision_recall_curve(anomalous, scores)
-    panels = {
-        "line": panel(histogram),
-        "roc": panel(lambda ax: curve(ax, "roc", f"ROC, area {area['ROC']:.3f}", "false alarms", "recall",
-                                      (false_alarms, recall))),
-        "pr": panel(lambda ax: curve(ax, "pr", f"PR, average precision {area['PR']:.3f}", "recall", "precision",
-                                     (found[::-1], precision[::-1])))}  # fmt: skip
-    words = {"line": f"Histogram of the {name} of {(~anomalous).sum()} normal and {anomalous.sum()} anomalous images, "
-                     "and the threshold as a line.",
-             "roc": f"The ROC curve, area {area['ROC']:.3f}, and the point of the threshold on it.",
-             "pr": f"The precision-recall curve, average precision {area['PR']:.3f}, and the point of the "
-                   "threshold."}  # fmt: skip
-    drawn = "".join(f'<div class="play-panel" data-drag="{part}">{svg(figure, words[part])}</div>'
-                    for part, figure in panels.items())
-    texts = {kind: [f"{n}" for n in row] for kind, row in counts.items()}
-    texts |= {kind: ["–" if np.isnan(rate) else f"{rate:.3f}" for rate in row] for kind, row in rates.items()}
-    texts["value"] = [f"{limit:.4f}" for limit in limits]
-    spoken = [f"{limit:.4f}: {tp} of {tp + fn} anomalous and {fp} of {fp + tn} normal images are flagged"
-              for limit, tn, fp, fn, tp in zip(limits, *counts.values())]
-    facts = {"moves": {part: places(panels[part], *xy).tolist() for part, xy in moving.items()}, "texts": texts,
-             "spoken": spoken, "start": start}  # fmt: skip
-    body = (f'{slider(f"Threshold on the {name}", STEPS, start)}<div class="play-panels">{drawn}</div>'
-            f'<div class="play-numbers">{TABLE}</div>')
-    title = f"A threshold on the {name}, to drag"
-    return Playable(page(title, body, SCRIPT, facts), png(panels.values()), f"{title}. At {spoken[start]}.")
+    def pr(ax):
+        ax.plot(found[::-1], precision[::-1], color="C2", drawstyle="steps-pre")  # average precision is below the steps
+        point(ax, "pr", xlabel="recall", ylabel="precision", title=f"PR, average precision {aupr:.3f}")
+
+    def point(ax, part, **names):
+        ax.plot(*points[part], "o", color="black", gid=f"move {part}", clip_on=False)
+        ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), **names)
+
+    kinds = f"{(~anomalous).sum()} normal and {anomalous.sum()} anomalous images"
+    return {"line": (panel(histogram), f"Histogram of the {name} of {kinds}, and the threshold as a line."),
+            "roc": (panel(roc), f"The ROC curve, area {auroc:.3f}, and the point of the threshold on it."),
+            "pr": (panel(pr), f"The precision-recall curve, average precision {aupr:.3f}, and the point of the "
+                              "threshold.")}  # fmt: skip
 
 
 def confusion(anomalous, scores, limits):
-    """Return {"tn", "fp", "fn", "tp"}, each int (K,): how many of the images the decisions scores >= limit get right.
+    """Return {"tn", "fp", "fn", "tp"}, each int (K,): what the decisions scores >= limit make of the images.
 
     anomalous bool (N,), scores (N,), limits (K,).
     """
