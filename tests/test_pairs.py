@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import chapter
-from tools import pairs
+from tools import edition, pairs
 
 ROOT = Path(__file__).resolve().parent.parent
-SETUP = (ROOT / "tools" / "setup_cell.py").read_text(encoding="utf-8")
+SETUP = edition.setup_cell()
 TEXT = """\
 ---
 kernelspec:
@@ -64,8 +64,8 @@ def test_every_pair_of_this_checkout_agrees():
 
 
 def test_notebook_is_clean_and_the_same_each_time():
-    first = pairs.to_notebook(TEXT)
-    assert first == pairs.to_notebook(TEXT)
+    first = pairs.to_notebook(TEXT, "one")
+    assert first == pairs.to_notebook(TEXT, "one")
     assert "\r" not in first and first.endswith("}\n")
     notebook = nbformat.reads(first, as_version=4)
     nbformat.validate(notebook)
@@ -127,21 +127,22 @@ source = st.lists(line, min_size=1, max_size=3).map("\n".join)
 def test_text_and_notebook_hold_the_same_cells(cells):
     make = {True: nbformat.v4.new_code_cell, False: nbformat.v4.new_markdown_cell}
     notebook = nbformat.v4.new_notebook(cells=[make[is_code](text) for is_code, text in cells])
-    text = pairs.to_text(nbformat.writes(notebook))
-    back = nbformat.reads(pairs.to_notebook(text), as_version=4)
-    assert [(cell.cell_type == "code", cell.source) for cell in back.cells] == cells
+    text = pairs.to_text(nbformat.writes(notebook), "one")
+    assert [(cell.cell_type == "code", cell.source) for cell in pairs.source_cells(text)] == cells
+    shown = nbformat.reads(pairs.to_notebook(text, "one"), as_version=4).cells
+    assert pairs.to_text(nbformat.writes(nbformat.v4.new_notebook(cells=shown)), "one", text) == text
 
 
 @pytest.mark.parametrize("notebook", [nb for nb, _ in pairs.pairs(ROOT)], ids=lambda path: path.stem)
 def test_first_code_cell_is_the_setup_cell(notebook):
     cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
-    assert cells[0].source == SETUP.strip()
+    assert cells[0].source == SETUP
     assert "parameters" in cells[1].metadata.tags or notebook.stem not in chapter.NAMES
 
 
 def test_setup_cell_fetches_from_the_address_of_the_book():
     repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
-    assert f'"{repository}"' in SETUP
+    assert f'url = "{repository}"' in SETUP
 
 
 def run_setup(folder, before="", after=""):

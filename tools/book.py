@@ -21,9 +21,12 @@ import nbformat
 import papermill
 import yaml
 
-from helpers.claims import FAILED
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from helpers.claims import FAILED  # noqa: E402
+from tools import pairs  # noqa: E402
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TIERS = ("smoke", "quick", "paper")
 
@@ -145,7 +148,10 @@ def execute_all(parameters: dict, folder: Path, root: Path = ROOT) -> dict[str, 
 
 
 def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
-    """A source tree for Jupyter Book with the checkout's own relative paths, so that its links stay right."""
+    """A source tree for Jupyter Book with the checkout's own relative paths, so that its links stay right.
+
+    Executed copies show in other words what their texts say with directives; the site gets the directives.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / "book", folder / "book")
     for name in ("_config.yml", "_toc.yml"):
@@ -154,7 +160,13 @@ def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
     shutil.copytree(root / "data/runs", folder / "extra/data/runs")
     for notebook, path in executed.items():
         (folder / notebook).parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(tidy(nbformat.read(path, as_version=4)), folder / f"{notebook}.ipynb")
+        page = tidy(nbformat.read(path, as_version=4))
+        text = pairs.twin(root / f"{notebook}.ipynb").read_text(encoding="utf-8")
+        sources = {cell.id: cell.source for cell in pairs.source_cells(text)}
+        for cell in page.cells:
+            if cell.cell_type == "markdown":
+                cell.source = sources[cell.id]
+        nbformat.write(page, folder / f"{notebook}.ipynb")
     return folder
 
 

@@ -1,7 +1,8 @@
 """Keep each notebook and its text twin together.
 
 notebooks/text/NAME.md (MyST) is what people edit and review. notebooks/NAME.ipynb is what they open; it is
-generated from the text, with no outputs, and byte for byte the same each time.
+generated from the text, with no outputs and without MyST, which Jupyter does not show (tools/edition.py), and byte for
+byte the same each time.
 
     python tools/pairs.py sync         write every .ipynb from its text
     python tools/pairs.py pull NAME    take an edit made in Jupyter back into the text
@@ -16,6 +17,10 @@ import jupytext
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools import edition  # noqa: E402
+
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 NEW_HEADER = """\
 ---
@@ -58,20 +63,47 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     )
 
 
-def to_notebook(text: str) -> str:
-    """The bytes of the .ipynb that belongs to a MyST text."""
-    return nbformat.writes(clean(jupytext.reads(text, fmt="md:myst")), indent=1).rstrip("\n") + "\n"
+def source_cells(text: str) -> list[nbformat.NotebookNode]:
+    """The cells of a MyST text as it has them, with the ids that they have in the notebook."""
+    return clean(jupytext.reads(text, fmt="md:myst")).cells
 
 
-def to_text(notebook: str, header: str = "") -> str:
+def shown(cell: nbformat.NotebookNode, name: str) -> str:
+    """What the notebook NAME shows for a cell of its text."""
+    if cell.cell_type == "code":
+        return edition.setup_cell() if cell.source == edition.SETUP else cell.source
+    return edition.title(cell.source, name) if cell.id == "c000" else edition.markdown(cell.source)
+
+
+def to_notebook(text: str, name: str) -> str:
+    """The bytes of the notebook NAME.ipynb that belongs to a MyST text."""
+    notebook = clean(nbformat.v4.new_notebook(cells=source_cells(text)))
+    for cell in notebook.cells:
+        cell.source = shown(cell, name)
+    return nbformat.writes(notebook, indent=1).rstrip("\n") + "\n"
+
+
+def to_text(notebook: str, name: str, text: str = "") -> str:
     """The MyST text that belongs to an .ipynb, whatever outputs or metadata it gained in Jupyter.
 
-    header: the front matter to open with, as split_header gives it; empty writes a new one.
+    text: the text up to now, which knows the front matter and the directives that the notebook shows in other words.
+    Raises ValueError where the notebook changed a cell that shows such a directive.
     """
     node = clean(nbformat.reads(notebook, as_version=4))
+    header, _ = split_header(text)
+    in_other_words = [(shown(cell, name), cell.source) for cell in source_cells(text) if text]
+    in_other_words = [(seen, source) for seen, source in in_other_words if seen != source]
+    for cell in node.cells:
+        if in_other_words and cell.source == in_other_words[0][0]:
+            cell.source = in_other_words.pop(0)[1]
+    if in_other_words:
+        begin = in_other_words[0][0].partition("\n")[0]
+        raise ValueError(
+            f"The cell that begins with {begin!r} shows in other words what its text says, so it cannot be changed, "
+            f"moved or removed in Jupyter: edit notebooks/text/{name}.md."
+        )
     node.metadata["language_info"]["pygments_lexer"] = "ipython3"
-    text = jupytext.writes(node, fmt={"extension": ".md", "format_name": "myst"})
-    _, body = split_header(text)
+    _, body = split_header(jupytext.writes(node, fmt={"extension": ".md", "format_name": "myst"}))
     return (header or NEW_HEADER) + body
 
 
@@ -91,7 +123,7 @@ def sync(root: Path = ROOT) -> list[Path]:
             raise FileNotFoundError(
                 f"{text.relative_to(root)} is missing; `python tools/pairs.py pull {notebook.stem}` makes it."
             )
-        source = to_notebook(text.read_text(encoding="utf-8"))
+        source = to_notebook(text.read_text(encoding="utf-8"), notebook.stem)
         if not notebook.exists() or notebook.read_bytes() != source.encode():
             notebook.write_bytes(source.encode())
             written.append(notebook)
@@ -106,9 +138,11 @@ def pull(name: str, root: Path = ROOT) -> Path:
         raise FileNotFoundError(f"There is no notebook {name!r}; possible: {known}.")
     text = twin(notebook)
     text.parent.mkdir(exist_ok=True)
-    header, _ = split_header(text.read_text(encoding="utf-8")) if text.exists() else ("", "")
-    text.write_bytes(to_text(notebook.read_text(encoding="utf-8"), header).encode())
-    notebook.write_bytes(to_notebook(text.read_text(encoding="utf-8")).encode())
+    before = text.read_text(encoding="utf-8") if text.exists() else ""
+    after = to_text(notebook.read_text(encoding="utf-8"), notebook.stem, before)
+    clean_notebook = to_notebook(after, notebook.stem)
+    text.write_bytes(after.encode())
+    notebook.write_bytes(clean_notebook.encode())
     return text
 
 
@@ -120,7 +154,7 @@ def check(root: Path = ROOT) -> list[str]:
         if not text.exists() or not notebook.exists():
             missing = text if not text.exists() else notebook
             faults.append(f"{name}: {missing.relative_to(root)} is missing.")
-        elif notebook.read_bytes() != to_notebook(text.read_text(encoding="utf-8")).encode():
+        elif notebook.read_bytes() != to_notebook(text.read_text(encoding="utf-8"), name).encode():
             faults.append(
                 f"{name}: the notebook differs from its text; `make sync` takes the text, "
                 f"`python tools/pairs.py pull {name}` takes the notebook."
@@ -146,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
             faults = check()
             print("\n".join(faults) or "every notebook agrees with its text")
             return 1 if faults else 0
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         sys.exit(f"pairs: {error}")
     return 0
 

@@ -11,7 +11,7 @@ if importlib.util.find_spec("helpers") is None:  # not installed: take the check
         if "google.colab" not in sys.modules:
             raise ImportError("helpers is not installed: run `pip install -e .` in the "
                               "checkout of the book.")
-        url = "https://github.com/annotated-anomaly/annotated-anomaly"
+        url = "REPOSITORY"
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "-e", root]
         subprocess.run(["git", "clone", "--quiet", "--depth=1", url, root], check=True)
         subprocess.run(pip, check=True)
