@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test lab notebook score record fidelity sync lint clean
+.PHONY: help env book test lab notebook score record fidelity student sync lint clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | awk '{ printf "make %-10s", $$1; $$1 = ""; print }'
@@ -42,6 +42,9 @@ record: $(STAMP)  ## run what the recorded tables lack, most valuable first: MIN
 
 fidelity: $(STAMP)  ## say how close the records are to the papers, a line a printed table
 	@$(BIN)/python tools/fidelity.py $(if $(NAME),--name $(NAME))
+
+student: $(STAMP)  ## write the notebooks of a course, with holes for the answers: OUTPUT=_build/student
+	@$(BIN)/python tools/student.py write $(if $(OUTPUT),--output "$(OUTPUT)")
 
 sync: $(STAMP)  ## write notebooks/*.ipynb from their texts in notebooks/text
 	@$(BIN)/python tools/pairs.py sync

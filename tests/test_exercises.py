@@ -1,14 +1,14 @@
-"""Every exercise has a check that its printed solution passes, and that runs without an answer."""
+"""Every exercise has a check, which a hole fails and the printed solution passes, as students get them."""
 
 import re
-import textwrap
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from nbformat.v4 import new_code_cell
 
-from tools import book, pairs
+from tools import book, pairs, student
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = book.chapters(ROOT)
@@ -38,23 +38,19 @@ def test_no_two_exercises_of_the_book_have_one_label():
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_printed_solutions_are_right(chapter, tmp_path):
-    notebook = read(chapter)
-    checks = [cell for cell in notebook.cells if cell.cell_type == "code" and EMPTY.search(cell.source)]
-    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-    solutions = [code for source in prose for _, code in SOLUTION.findall(source)]
-    for cell, code in zip(checks, solutions, strict=True):
-        before, after = EMPTY.split(cell.source, maxsplit=1)
-        setup, check = re.split(r"(?=^ *notebook\.check\()", after, maxsplit=1, flags=re.M)
-        indent = re.match(" *", check).group()  # a solution may use what the lines before the check prepare
-        cell.source = before + setup + textwrap.indent(code, indent) + check
-    filled = tmp_path / "solved.ipynb"
-    nbformat.write(notebook, filled)
-    papermill.execute_notebook(filled, tmp_path / "out.ipynb", {"tier": "smoke"}, cwd=ROOT, kernel_name="python3",
-                               progress_bar=False)  # fmt: skip
-    printed = [
-        "".join(out.text for out in cell.outputs if out.get("name") == "stdout").partition("\n")[0]
-        for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
-        if cell.cell_type == "code" and "notebook.check(" in cell.source
-    ]
-    assert printed == ["Right."] * len(solutions)
+def test_every_hole_fails_its_check_and_every_printed_solution_passes_it(chapter, tmp_path):
+    notebook = student.handout(Path(chapter).name)
+    prose = "\n\n".join(cell.source for cell in read(chapter).cells if cell.cell_type == "markdown")
+    solutions = dict(SOLUTION.findall(prose))
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.id.endswith("-check"):
+            cells += [new_code_cell(solutions[cell.id.removesuffix("-check")]),
+                      new_code_cell(cell.source, id=f"{cell.id}-again")]
+    notebook.cells = cells
+    executed = papermill.execute_notebook(notebook, tmp_path / "out.ipynb", {"tier": "smoke"}, cwd=ROOT,
+                                          kernel_name="python3", progress_bar=False)  # fmt: skip
+    said = {cell.id: student.said_by(cell) for cell in executed.cells}
+    assert {said[f"{label}-check"] for label in solutions} == {"No answer yet."}
+    assert {said[f"{label}-check-again"] for label in solutions} == {"Right."}
