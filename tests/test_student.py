@@ -190,3 +190,13 @@ def test_collecting_gives_a_line_an_exercise(checkout, capsys):
 def test_an_empty_folder_is_one_sentence(tmp_path):
     with pytest.raises(SystemExit, match="student: There is no notebook below"):
         student.main(["collect", str(tmp_path), "--output", str(tmp_path / "out.csv")])
+
+
+def test_the_page_for_lecturers_reads_records_as_it_says():
+    (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "book/coursework.md").read_text(), re.M | re.S)
+    *prepares, shown = block.strip().split("\n")
+    namespace = {}
+    exec("\n".join(prepares).replace("handed-in/ada/records", str(ROOT / "data/runs/improved-autoencoder")), namespace)
+    table = eval(shown, namespace)
+    assert list(table.columns) == ["mean", "std", "count"] and table["mean"].between(0, 1).all()
+    assert ("IAEAD", "mnist", "8") in table.index
