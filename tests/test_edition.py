@@ -162,6 +162,11 @@ def test_the_site_is_built_from_the_directives(checkout):
     assert prose == ["# A title\n\nOf {cite}`barker2023alcn`.", "Plain words.", ":::{note}\nWords.\n:::"]
 
 
+def test_the_site_offers_the_notebooks_for_download(site):
+    offered = {chapter: (site / "_sources" / f"{chapter}.ipynb").read_bytes() for chapter in CHAPTERS}
+    assert offered == {chapter: (ROOT / f"{chapter}.ipynb").read_bytes() for chapter in CHAPTERS}
+
+
 def test_the_address_of_the_repository_stands_in_one_place():
     address = re.compile(r"github\.com/[\w-]+/annotated-anomaly\b|[\w-]+\.github\.io/annotated-anomaly\b")
     kept = [path for path in ROOT.iterdir() if path.name in ("book", "helpers", "notebooks", "tests", "tools")]

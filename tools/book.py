@@ -170,13 +170,19 @@ def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
     return folder
 
 
-def build(source: Path, output: Path) -> Path:
-    """Build the site with warnings as errors; returns index.html. Raises CalledProcessError."""
+def build(source: Path, output: Path, root: Path = ROOT) -> Path:
+    """Build the site with warnings as errors; returns index.html. Raises CalledProcessError.
+
+    The notebooks that its pages offer for download are those of the checkout, which Jupyter shows without directives.
+    """
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command = [jupyter_book, "build", source, "--path-output", output, "--all", "-W", "--keep-going", "-q"]
     # Its report on success is a banner; warnings and errors come on stderr.
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return output / "_build" / "html" / "index.html"
+    html = output / "_build" / "html"
+    for download in (html / "_sources").rglob("*.ipynb"):
+        shutil.copy2(root / download.relative_to(html / "_sources"), download)
+    return html / "index.html"
 
 
 def make_book(tier: str, work: Path | None = None, output: Path | None = None, root: Path = ROOT) -> Path:
@@ -187,7 +193,7 @@ def make_book(tier: str, work: Path | None = None, output: Path | None = None, r
     """
     work = work or root / "_build"
     executed = execute_all({"tier": tier}, work / "executed" / tier, root)
-    return build(stage(executed, work / "stage", root), output or root)
+    return build(stage(executed, work / "stage", root), output or root, root)
 
 
 def main(argv: list[str] | None = None) -> int:
