@@ -1,9 +1,15 @@
-"""The executed notebooks and the built site are made once and shared by all tests that look at them."""
+"""The executed notebooks and the built site are made once and shared by all tests that look at them in a browser."""
 
+import functools
+import http.server
+import os
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import sync_playwright
 
 from tools import book
 
@@ -11,6 +17,11 @@ settings.register_profile("busy machine", deadline=None)  # a slow example says 
 settings.load_profile("busy machine")
 
 ROOT = Path(__file__).resolve().parent.parent
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHAPTERS = [f"{chapter}.html" for chapter in book.chapters(ROOT)]
+NOTEBOOKS = [f"{notebook}.html" for notebook in book.notebooks(ROOT)]
+PAGES = [*(f"book/{path.stem}.html" for path in sorted((ROOT / "book").glob("*.md"))), *NOTEBOOKS]
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +36,57 @@ def site(smoke_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     executed = book.execute_all({"tier": "smoke"}, smoke_folder)
     return book.build(book.stage(executed, folder / "stage"), folder).parent
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The site on a local server; every path of a page hangs below it."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window; where there is none, what asks for it is skipped, except in CI."""
+    if BROWSER is None and os.environ.get("CI") != "true":
+        pytest.skip("there is no Chromium; Debian and Ubuntu: apt install chromium")
+    assert BROWSER, "CI needs Chromium"
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """visit(path, dark, viewport) -> the loaded page; its list `faults` has what the browser complained of."""
+    contexts = []
+
+    def visit(path, dark=False, viewport=DESK):
+        scheme = "dark" if dark else "light"
+        context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
+        contexts.append(context)
+        page, faults = context.new_page(), []
+        page.on("console", lambda entry: faults.append(entry.text) if entry.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda r: None if local(r.url, address) else faults.append(f"asks for {r.url}"))
+        page.on("response", lambda r: faults.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        page.goto(address + path, wait_until="networkidle")
+        page.faults = faults
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+def local(url, address):
+    return url.startswith((address, "data:", "blob:"))

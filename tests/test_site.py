@@ -1,77 +1,9 @@
 """The built site in a real browser, as a reader without a network sees it."""
 
-import functools
-import http.server
-import os
-import shutil
-import threading
-
 import pytest
 import yaml
-from playwright.sync_api import sync_playwright
 
-from tests.conftest import ROOT
-from tools import book
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if BROWSER is None and os.environ.get("CI") != "true":
-    pytest.skip("there is no Chromium; Debian and Ubuntu: apt install chromium", allow_module_level=True)
-
-CHAPTERS = [f"{chapter}.html" for chapter in book.chapters(ROOT)]
-NOTEBOOKS = [f"{notebook}.html" for notebook in book.notebooks(ROOT)]
-PAGES = [*(f"book/{path.stem}.html" for path in sorted((ROOT / "book").glob("*.md"))), *NOTEBOOKS]
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def address(site):
-    """The site on a local server; every path of a page hangs below it."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    assert BROWSER, "CI needs Chromium"
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=options)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser, address):
-    """visit(path, dark, viewport) -> the loaded page; its list `faults` has what the browser complained of."""
-    contexts = []
-
-    def visit(path, dark=False, viewport=DESK):
-        scheme = "dark" if dark else "light"
-        context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
-        contexts.append(context)
-        page, faults = context.new_page(), []
-        page.on("console", lambda entry: faults.append(entry.text) if entry.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda r: None if local(r.url, address) else faults.append(f"asks for {r.url}"))
-        page.on("response", lambda r: faults.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-        page.goto(address + path, wait_until="networkidle")
-        page.faults = faults
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-
-
-def local(url, address):
-    return url.startswith((address, "data:", "blob:"))
+from tests.conftest import CHAPTERS, DESK, NOTEBOOKS, PAGES, PHONE, ROOT
 
 
 @pytest.mark.parametrize("path", PAGES)

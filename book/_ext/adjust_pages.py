@@ -24,8 +24,15 @@ def remove_thebe(app, pagename, templatename, context, doctree):
     scripts[:] = [script for script in scripts if "thebe" not in f"{script.filename}{script.attributes.get('body')}"]
 
 
+def free_list_of_references(app, pagename, templatename, context, doctree):
+    """Take the role of a list from the references: docutils gives their entries a role that no list may hold."""
+    body = context.get("body", "")
+    context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+
+
 def setup(app):
     # The theme makes the launch menu in the same event, at a priority near the default of 500.
     app.connect("html-page-context", add_lab_button, priority=900)
     app.connect("html-page-context", remove_thebe, priority=900)
+    app.connect("html-page-context", free_list_of_references)
     return {"parallel_read_safe": True}
