@@ -203,6 +203,18 @@ def test_stage_holds_executed_copies_without_papermills_cell(checkout):
     assert all("remove-cell" not in cell.metadata.tags for cell in page.cells if cell not in injected)
 
 
+def test_a_copy_that_was_not_run_is_not_staged(checkout):
+    executed = book.execute_all({"tier": "smoke"}, checkout / "_build", checkout)
+    copy = nbformat.read(executed["notebooks/second"], as_version=4)
+    copy.cells += [nbformat.v4.new_code_cell("", id="empty"), nbformat.v4.new_markdown_cell("words", id="words")]
+    nbformat.write(copy, executed["notebooks/second"])
+    book.stage(executed, checkout / "stage", checkout)
+    copy.cells += [nbformat.v4.new_code_cell("1 + 1", id="idle")]
+    nbformat.write(copy, executed["notebooks/second"])
+    with pytest.raises(book.NotebookFailed, match=r"^notebooks/second\.ipynb was not run in cell idle; delete"):
+        book.stage(executed, checkout / "stage", checkout)
+
+
 def test_a_warning_makes_the_build_fail(checkout):
     (checkout / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
     (checkout / "book/intro.md").write_text("# Intro\n\n[nowhere](missing.md)\n")

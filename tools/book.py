@@ -32,7 +32,7 @@ TIERS = ("smoke", "quick", "paper")
 
 
 class NotebookFailed(Exception):
-    """A notebook stopped in a cell, or claims what its records do not show; the message names cell and fault."""
+    """A notebook stopped in a cell, was not run, or claims what its records do not show; the message says which."""
 
 
 def notebooks(root: Path = ROOT, part: str | None = None) -> list[str]:
@@ -122,6 +122,12 @@ def failed_claims(path: Path) -> list[str]:
     return [data["text/plain"] for data in shown if FAILED in data.get("text/html", "")]
 
 
+def not_run(notebook: nbformat.NotebookNode) -> list[str]:
+    """The ids of the cells with code that no kernel has run."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    return [cell.id for cell in code if cell.execution_count is None]
+
+
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """As a page wants it: without papermill's own cell, and without progress bars, which need a kernel to move."""
     for cell in notebook.cells:
@@ -150,7 +156,8 @@ def execute_all(parameters: dict, folder: Path, root: Path = ROOT) -> dict[str, 
 def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
     """A source tree for Jupyter Book with the checkout's own relative paths, so that its links stay right.
 
-    Executed copies show in other words what their texts say with directives; the site gets the directives.
+    Executed copies show in other words what their texts say with directives; the site gets the directives. Raises
+    NotebookFailed for a copy that was not run, since its page would have no results.
     """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / "book", folder / "book")
@@ -161,6 +168,8 @@ def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
     for notebook, path in executed.items():
         (folder / notebook).parent.mkdir(parents=True, exist_ok=True)
         page = tidy(nbformat.read(path, as_version=4))
+        if cells := not_run(page):
+            raise NotebookFailed(f"{notebook}.ipynb was not run in cell {', '.join(cells)}; delete {path} to run it.")
         text = pairs.twin(root / f"{notebook}.ipynb").read_text(encoding="utf-8")
         sources = {cell.id: cell.source for cell in pairs.source_cells(text)}
         for cell in page.cells:
