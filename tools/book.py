@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from helpers.claims import FAILED  # noqa: E402
-from tools import pairs  # noqa: E402
+from tools import landing, pairs  # noqa: E402
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TIERS = ("smoke", "quick", "paper")
@@ -176,6 +176,7 @@ def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
             if cell.cell_type == "markdown":
                 cell.source = sources[cell.id]
         nbformat.write(page, folder / f"{notebook}.ipynb")
+    landing.draw(folder, root)
     return folder
 
 
