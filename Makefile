@@ -49,8 +49,9 @@ student: $(STAMP)  ## write the notebooks of a course, with holes for the answer
 sync: $(STAMP)  ## write notebooks/*.ipynb from their texts in notebooks/text
 	@$(BIN)/python tools/pairs.py sync
 
-lint: $(STAMP)  ## check the style of all code
+lint: $(STAMP)  ## check the style of all code, and the spelling of all text
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 
 clean:  ## remove what was built; .venv and downloaded data stay
 	rm -rf _build *.egg-info .pytest_cache .ruff_cache .hypothesis
