@@ -1,5 +1,10 @@
 """What the theme and Jupyter Book put on every page, adjusted by a few lines."""
 
+import re
+from html import escape
+
+from docutils import nodes
+
 LAB = "http://localhost:8888/lab/tree"
 
 
@@ -30,9 +35,21 @@ def free_list_of_references(app, pagename, templatename, context, doctree):
     context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
 
 
+def describe(app, pagename, templatename, context, doctree):
+    """Describe a page to search engines by the whole sentences that its first long paragraph begins with."""
+    paragraphs = (" ".join(node.astext().split()) for node in doctree.findall(nodes.paragraph)) if doctree else ()
+    first = next((text for text in paragraphs if len(text) > 100 and not text.startswith("After ")), "")
+    words = first if len(first) <= 300 else re.match(r".{1,299}(?<! al)\.(?= )", first)[0]
+    if words:
+        context["meta"] = {"og:description": words, **(context.get("meta") or {})}
+        context["metatags"] += f'<meta name="description" content="{escape(words)}" />\n'
+
+
 def setup(app):
     # The theme makes the launch menu in the same event, at a priority near the default of 500.
     app.connect("html-page-context", add_lab_button, priority=900)
     app.connect("html-page-context", remove_thebe, priority=900)
+    # Before sphinxext-opengraph, which keeps a description that it finds.
+    app.connect("html-page-context", describe, priority=400)
     app.connect("html-page-context", free_list_of_references)
     return {"parallel_read_safe": True}
