@@ -32,7 +32,12 @@ def smoke_folder():
 
 @pytest.fixture(scope="session")
 def site(smoke_folder, tmp_path_factory):
-    """The folder of the site, built with warnings as errors from the notebooks executed at tier smoke."""
+    """The folder of the site, built with warnings as errors from the notebooks executed at tier smoke.
+
+    Where the environment variable SITE names a folder, it is the site that lies there.
+    """
+    if "SITE" in os.environ:
+        return ROOT / os.environ["SITE"]
     folder = tmp_path_factory.mktemp("site")
     executed = book.execute_all({"tier": "smoke"}, smoke_folder)
     return book.build(book.stage(executed, folder / "stage"), folder).parent

@@ -1,5 +1,6 @@
 """What a site needs once others link to it: no dead link, no lost address, words for search engines."""
 
+import re
 import subprocess
 import xml.etree.ElementTree as xml
 from urllib.parse import unquote, urljoin, urlparse
@@ -41,6 +42,15 @@ def test_no_page_of_the_past_is_lost():
     pages = {path for path in removed if path.endswith((".md", ".ipynb")) and not path.startswith("notebooks/text/")}
     gone = {path for path in pages if not (ROOT / path).exists()}
     assert gone <= set(CONFIG["sphinx"]["config"]["rediraffe_redirects"])
+
+
+def test_workflows_call_what_there_is():
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    for workflow in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].values()
+        for command in (step["run"] for job in jobs for step in job["steps"] if "run" in step):
+            assert not command.startswith("make ") or command.split()[1] in targets, command
+            assert all((ROOT / file).exists() for file in re.findall(r"(?:tests|\.ci|tools)/[\w.]+", command)), command
 
 
 @pytest.fixture(scope="module")
