@@ -88,3 +88,11 @@ def test_every_page_describes_itself_and_brings_a_card(site, pages):
         assert image.startswith(HOME) and (site / image.removeprefix(HOME)).exists(), path
         seen.add(words)
     assert len(seen) == len(PAGES), "each page has words of its own"
+
+
+def test_the_sites_own_address_has_the_words_and_card_of_the_landing_page(site, pages):
+    front = BeautifulSoup((site / "index.html").read_text(encoding="utf-8"), "html.parser")
+    for tag in ("title", "meta[name=description]", "meta[property='og:image']", "meta[property='og:title']"):
+        assert front.select_one(tag) == pages["book/intro.html"].select_one(tag), tag
+    assert front.select_one("meta[http-equiv=refresh]")["content"] == "0; url=book/intro.html"
+    assert front.html["lang"] == "en" and front.a["href"] == "book/intro.html"

@@ -2,6 +2,7 @@
 
 import re
 from html import escape
+from pathlib import Path
 
 from docutils import nodes
 
@@ -45,11 +46,29 @@ def describe(app, pagename, templatename, context, doctree):
         context["metatags"] += f'<meta name="description" content="{escape(words)}" />\n'
 
 
+def introduce(app, exception):
+    """Give the site's own address, which only leads on to the landing page, that page's title, words and card."""
+    landing = f"{app.config.master_doc}.html"
+    if exception is None and app.builder.name == "html" and landing != "index.html":
+        page = Path(app.outdir, landing).read_text(encoding="utf-8")
+        said = re.findall(r'<title>.*?</title>|<meta (?:name="(?:description|twitter)|property="og:)[^>]*>', page, re.S)
+        lines = [
+            "<!doctype html>",
+            '<html lang="en">',
+            '<meta charset="utf-8">',
+            *said,
+            f'<meta http-equiv="refresh" content="0; url={landing}">',
+            f'<a href="{landing}">{app.config.html_title}</a>',
+        ]
+        Path(app.outdir, "index.html").write_text("\n".join(lines), encoding="utf-8")
+
+
 def setup(app):
     # The theme makes the launch menu in the same event, at a priority near the default of 500.
     app.connect("html-page-context", add_lab_button, priority=900)
     app.connect("html-page-context", remove_thebe, priority=900)
     # Before sphinxext-opengraph, which keeps a description that it finds.
     app.connect("html-page-context", describe, priority=400)
+    app.connect("build-finished", introduce)
     app.connect("html-page-context", free_list_of_references)
     return {"parallel_read_safe": True}
