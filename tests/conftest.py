@@ -19,8 +19,8 @@ settings.load_profile("busy machine")
 ROOT = Path(__file__).resolve().parent.parent
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHAPTERS = [f"{chapter}.html" for chapter in book.chapters(ROOT)]
-NOTEBOOKS = [f"{notebook}.html" for notebook in book.notebooks(ROOT)]
-PAGES = [*(f"book/{path.stem}.html" for path in sorted((ROOT / "book").glob("*.md"))), *NOTEBOOKS]
+SOURCES = [*sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+PAGES = [path.relative_to(ROOT).with_suffix(".html").as_posix() for path in SOURCES]
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
