@@ -3,6 +3,7 @@
 import re
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 
 from docutils import nodes
 
@@ -40,7 +41,8 @@ def describe(app, pagename, templatename, context, doctree):
     """Describe a page to search engines by the whole sentences that its first long paragraph begins with."""
     paragraphs = (" ".join(node.astext().split()) for node in doctree.findall(nodes.paragraph)) if doctree else ()
     first = next((text for text in paragraphs if len(text) > 100 and not text.startswith("After ")), "")
-    words = first if len(first) <= 300 else re.match(r".{1,299}(?<! al)\.(?= )", first)[0]
+    sentences = re.match(r".{1,299}(?<! al)\.(?= )", first) if len(first) > 300 else None
+    words = sentences[0] if sentences else shorten(first, 300, placeholder=" …")
     if words:
         context["meta"] = {"og:description": words, **(context.get("meta") or {})}
         context["metatags"] += f'<meta name="description" content="{escape(words)}" />\n'
