@@ -1,28 +1,12 @@
 """The report on own pictures in a real browser: alone in its file, readable on desk and phone, light and dark."""
 
-import os
-import shutil
-
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from helpers import detector, report
 from helpers.images import own
-from tests.test_site import CONTRAST, DESK, PHONE
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None and os.environ.get("CI") != "true":
-        pytest.skip("there is no Chromium; Debian and Ubuntu: apt install chromium")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=options)
-        yield browser
-        browser.close()
+from tests.conftest import DESK, PHONE
+from tests.test_site import CONTRAST
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,9 @@ import torch
 
 from helpers.play.digit import NAMES, STORED
 from helpers.play.figure import HERE
-from tests import test_site
+from tests.conftest import DESK, PHONE
 from tests.test_digit import restored
 
-address, browser, visit = test_site.address, test_site.browser, test_site.visit
 CHAPTER = "notebooks/comparing-autoencoders.html"
 NEXT_FRAME = "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 PIXELS = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, k) => k % 4 === 0)"
@@ -22,7 +21,7 @@ def numbers(figure, *names):
     return [float(figure.locator(f"[data-text={name}]").first.inner_text()) for name in names]
 
 
-@pytest.mark.parametrize("viewport", [test_site.DESK, test_site.PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
 def test_the_threshold_moves_by_the_keyboard(visit, viewport):
     page = visit(CHAPTER, viewport=viewport)
     figure = page.get_by_role("group", name="A threshold on the error, to drag")
@@ -119,7 +118,7 @@ def test_a_digit_is_loaded_drawn_and_cleared_from_the_keyboard(visit, stored):
     assert page.faults == []
 
 
-@pytest.mark.parametrize("viewport", [test_site.DESK, test_site.PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
 def test_a_digit_is_drawn_with_the_pointer_and_centred(visit, viewport):
     page = visit(CHAPTER, viewport=viewport)
     figure = page.get_by_role("group", name="A digit to draw")

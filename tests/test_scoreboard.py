@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from helpers import fidelity, records, results, scoreboard
-from tests.conftest import ROOT
-from tests.test_site import CONTRAST, DESK, PHONE, address, browser, visit  # noqa: F401
+from tests.conftest import DESK, PHONE, ROOT
+from tests.test_site import CONTRAST
 
 PAGE = "notebooks/scoreboard.html"
 TABLE = "#every-method"

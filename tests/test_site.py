@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.conftest import CHAPTERS, DESK, NOTEBOOKS, PAGES, PHONE, ROOT
+from tests.conftest import CHAPTERS, DESK, PAGES, PHONE, ROOT
 
 
 @pytest.mark.parametrize("path", PAGES)
