@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from playwright.sync_api import expect
 
 from helpers import fidelity, records, results, scoreboard
 from tests.conftest import DESK, PHONE, ROOT
@@ -13,6 +14,7 @@ from tests.test_site import CONTRAST
 
 PAGE = "notebooks/scoreboard.html"
 TABLE = "#every-method"
+expect.set_options(timeout=20_000)  # a busy machine draws late
 
 
 @pytest.fixture(scope="module")
@@ -131,21 +133,27 @@ def test_a_head_sorts_by_mouse_and_by_key(page):
     order = methods(page)
     head = page.locator(f"{TABLE} thead th").nth(4)
     head.click()
+    expect(head).to_have_attribute("aria-sort", "descending")
     falling = numbers(page, 5)
     assert len(falling) > 5 and falling == sorted(falling, reverse=True) and methods(page) != order
     head.locator(".dt-column-order").press("Enter")
+    expect(head).to_have_attribute("aria-sort", "ascending")
     assert numbers(page, 5) == sorted(falling)
     head.locator(".dt-column-order").press("Enter")
+    expect(head).not_to_have_attribute("aria-sort", re.compile("."))
     assert methods(page) == order
 
 
 def test_a_word_filters(page, board):
     page.get_by_label("Filter").fill("PatchCore")
+    expect(page.locator(f"{TABLE} tbody tr")).to_have_count(3)
     assert set(methods(page)) == {"PatchCore-1", "PatchCore-10", "PatchCore-25"}
+    of_mixer = set(board[board.chapter == "mixer-autoencoder"].method)
     page.get_by_label("Filter").fill("mixer")
-    assert set(methods(page)) == set(board[board.chapter == "mixer-autoencoder"].method)
+    expect(page.locator(f"{TABLE} tbody tr")).to_have_count(len(of_mixer))
+    assert set(methods(page)) == of_mixer
     page.get_by_label("Filter").fill("popovertarget")
-    assert "No row has these words." in page.inner_text(f"{TABLE} tbody")
+    expect(page.locator(f"{TABLE} tbody")).to_have_text("No row has these words.")
 
 
 def test_a_cell_opens_its_runs_and_a_run_its_record_by_key(visit):  # noqa: F811
@@ -155,9 +163,10 @@ def test_a_cell_opens_its_runs_and_a_run_its_record_by_key(visit):  # noqa: F811
     button.focus()
     page.keyboard.press("Enter")
     panel = page.locator(f"#{button.get_attribute('popovertarget')}")
-    assert panel.is_visible() and panel.locator("tbody tr").count() >= 1
+    expect(panel).to_be_visible()
+    assert panel.locator("tbody tr").count() >= 1
     page.keyboard.press("Escape")
-    assert panel.is_hidden()
+    expect(panel).to_be_hidden()
     page.keyboard.press("Enter")
     link = panel.get_by_role("link").first
     name = Path(link.get_attribute("href")).name
