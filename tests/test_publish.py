@@ -19,7 +19,8 @@ HOME = CONFIG["html"]["baseurl"]
 @pytest.fixture
 def moved(tmp_path):
     """A book of two pages, the second of which once had another name."""
-    (tmp_path / "book").mkdir()
+    for folder in ("book", "data/runs"):
+        (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "book/intro.md").write_text("# Intro\n")
     (tmp_path / "book/new.md").write_text("# New\n")
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters:\n  - file: book/new\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from tools import book, pairs, student
 
@@ -87,7 +88,8 @@ def answer(x):
 def checkout(tmp_path):
     (tmp_path / "notebooks/text").mkdir(parents=True)
     (tmp_path / "notebooks/text/one.md").write_text(TEXT)
-    (tmp_path / "_toc.yml").write_text("chapters:\n- file: notebooks/one\n")
+    toc = {"parts": [{"caption": "Chapters", "chapters": [{"file": "notebooks/one"}]}]}
+    (tmp_path / "_toc.yml").write_text(yaml.dump(toc))
     pairs.sync(tmp_path)
     return tmp_path
 

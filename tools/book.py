@@ -153,11 +153,26 @@ def execute_all(parameters: dict, folder: Path, root: Path = ROOT) -> dict[str, 
     return executed
 
 
+def page_of(notebook: str, executed: Path, root: Path = ROOT) -> nbformat.NotebookNode:
+    """The executed copy of a notebook as the site wants it: tidy, with its text's directives in place of other words.
+
+    Raises NotebookFailed for a copy that was not run, since its page would have no results.
+    """
+    page = tidy(nbformat.read(executed, as_version=4))
+    if cells := not_run(page):
+        raise NotebookFailed(f"{notebook}.ipynb was not run in cell {', '.join(cells)}; delete {executed} to run it.")
+    text = pairs.twin(root / f"{notebook}.ipynb").read_text(encoding="utf-8")
+    sources = {cell.id: cell.source for cell in pairs.source_cells(text)}
+    for cell in page.cells:
+        if cell.cell_type == "markdown":
+            cell.source = sources.get(cell.id, cell.source)
+    return page
+
+
 def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
     """A source tree for Jupyter Book with the checkout's own relative paths, so that its links stay right.
 
-    Executed copies show in other words what their texts say with directives; the site gets the directives. Raises
-    NotebookFailed for a copy that was not run, since its page would have no results.
+    Errors as in `page_of`.
     """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / "book", folder / "book")
@@ -167,15 +182,7 @@ def stage(executed: dict[str, Path], folder: Path, root: Path = ROOT) -> Path:
     shutil.copytree(root / "data/runs", folder / "extra/data/runs")
     for notebook, path in executed.items():
         (folder / notebook).parent.mkdir(parents=True, exist_ok=True)
-        page = tidy(nbformat.read(path, as_version=4))
-        if cells := not_run(page):
-            raise NotebookFailed(f"{notebook}.ipynb was not run in cell {', '.join(cells)}; delete {path} to run it.")
-        text = pairs.twin(root / f"{notebook}.ipynb").read_text(encoding="utf-8")
-        sources = {cell.id: cell.source for cell in pairs.source_cells(text)}
-        for cell in page.cells:
-            if cell.cell_type == "markdown":
-                cell.source = sources[cell.id]
-        nbformat.write(page, folder / f"{notebook}.ipynb")
+        nbformat.write(page_of(notebook, path, root), folder / f"{notebook}.ipynb")
     landing.draw(folder, root)
     return folder
 
