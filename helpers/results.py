@@ -100,8 +100,8 @@ def extent(lines):
     if lines.empty:
         return None
     seeds = _span(lines.groupby([c for c in ("method", *CLASSES) if c in lines], dropna=False).seed.nunique())
-    whole = lines.paper_epochs.max()
-    length = _span(lines.epochs) + (f" of {whole:.0f}" if lines.epochs.min() < whole else "")
+    shorter = (lines.epochs < lines.paper_epochs).any()  # each run has its own paper's length
+    length = _span(lines.epochs) + (f" of {_span(lines.paper_epochs.dropna())}" if shorter else "")
     return f"{length} epochs, " + ("one seed" if seeds == "1" else f"{seeds} seeds")
 
 
