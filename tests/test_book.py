@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from torchvision import datasets
 
 from helpers import claims, notebook
+from helpers.chapter import NAMES
 from tools import book, pairs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -262,6 +263,10 @@ def test_checksums_on_the_data_page_are_torchvisions():
 def test_the_shared_parameters_are_described():
     table = re.findall(r"^\| `(\w+)` \|", (ROOT / "book/rerunning.md").read_text().split("## Parameters")[1], re.M)
     assert set(table) == {"dataset", *notebook.COMMON}
+
+
+def test_chapters_are_what_the_contents_call_so_and_what_has_runs():
+    assert {Path(chapter).name for chapter in book.chapters(ROOT)} == set(NAMES)
 
 
 def test_each_chapters_own_parameters_on_the_page_are_there():
