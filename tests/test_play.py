@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from sklearn import metrics as sk
 
 from helpers import play
+from helpers.play.digit import STORED
 from helpers.play.threshold import confusion, shares
 
 
@@ -47,6 +49,17 @@ def test_a_threshold_starts_exactly_where_it_is_told():
     flagged = scores >= 0.5
     said = f"0.5000: {(flagged & anomalous).sum()} of {anomalous.sum()} anomalous"
     assert said in bundle(play.threshold(anomalous, scores, first=0.5))["text/plain"]
+
+
+def test_a_threshold_starts_where_one_normal_image_in_twenty_is_flagged():
+    anomalous = np.arange(60) >= 40  # 40 normal images have the scores 0 to 39
+    assert "and 2 of 40 normal" in bundle(play.threshold(anomalous, np.arange(60.0)))["text/plain"]
+
+
+def test_words_of_a_reader_cannot_end_a_script_or_an_attribute():
+    wild = 'a"></script><b>'
+    text = bundle(play.threshold(*some_scores(), name=wild))["text/html"]
+    assert text.count("</script>") == 2 and wild not in text
 
 
 def test_a_threshold_needs_both_kinds():
@@ -93,6 +106,13 @@ def test_a_slider_over_frames_shows_one_and_hides_the_others():
     assert hidden == [("0", " hidden"), ("1", ""), ("2", " hidden")]
     assert text.count("<svg ") == 6 and "c has 6" in text and shown["text/plain"].endswith("b has 4")
     assert 'max="2" value="1"' in text
+
+
+def test_the_digit_brings_what_its_record_holds():
+    facts = json.loads(re.search(r'application/json">(.*?)</script>', bundle(play.digit())["text/html"], re.S)[1])
+    stored = json.loads(STORED.read_text("utf-8"))
+    assert facts["nets"] == stored["nets"] and facts["quantiles"] == stored["errors_of_normal"]
+    assert not stored["record"]["provenance"]["commit"].endswith("+"), "trained by code that was never committed"
 
 
 def test_a_slider_needs_a_frame():
