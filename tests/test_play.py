@@ -60,6 +60,8 @@ def test_words_of_a_reader_cannot_end_a_script_or_an_attribute():
     wild = 'a"></script><b>'
     text = bundle(play.threshold(*some_scores(), name=wild))["text/html"]
     assert text.count("</script>") == 2 and wild not in text
+    said = bundle(play.steps("Weight", [plain], {"a": [1, 2]}, lambda value, frame: wild))["text/html"]
+    assert said.count("</script>") == 2
 
 
 def test_a_threshold_needs_both_kinds():
