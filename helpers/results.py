@@ -100,8 +100,8 @@ def extent(lines):
     if lines.empty:
         return None
     seeds = _span(lines.groupby([c for c in ("method", *CLASSES) if c in lines], dropna=False).seed.nunique())
-    shorter = (lines.epochs < lines.paper_epochs).any()  # each run has its own paper's length
-    length = _span(lines.epochs) + (f" of {_span(lines.paper_epochs.dropna())}" if shorter else "")
+    paper = lines.paper_epochs.astype(float)  # each run has its own paper's length, or None
+    length = _span(lines.epochs) + (f" of {_span(paper.dropna())}" if (lines.epochs < paper).any() else "")
     return f"{length} epochs, " + ("one seed" if seeds == "1" else f"{seeds} seeds")
 
 

@@ -79,6 +79,7 @@ def test_one_length_keeps_the_length_with_most_runs_then_the_longest():
     ([dict(), dict(seed=1)], "250 epochs, 2 seeds"),
     ([dict(epochs=20), dict(c="1", seed=0), dict(c="1", seed=1)], "20 to 250 of 250 epochs, 1 to 2 seeds"),
     ([dict(), dict(method="Deep SVDD", epochs=300, paper_epochs=300)], "250 to 300 epochs, one seed"),
+    ([dict(paper_epochs=None)], "250 epochs, one seed"),
     ([dict(), dict(method="Deep SVDD", epochs=60, paper_epochs=300)], "60 to 250 of 250 to 300 epochs, one seed"),
 ])  # fmt: skip
 def test_extent_says_how_long_and_how_often_lines_were_trained(runs, says):
