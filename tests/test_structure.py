@@ -18,7 +18,7 @@ ORDER = [
     "detector",  # for a reader's own pictures
     "records digest runs sweep",
     "results",
-    "tables figures claims notebook fidelity play",
+    "tables figures claims notebook fidelity play prediction",
     "report",
     "chapter",  # opens notebooks, for tests and for recording
     "scoreboard",  # counts the weights of what chapters train
