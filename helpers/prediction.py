@@ -36,4 +36,5 @@ def how():
     clock = {"cpu": "processor time", "wall": "time on the wall"}[made["clock"]]
     return (f"Measured on {made['date'][:10]} with {made['threads']} thread{'s' * (made['threads'] > 1)} "
             f"({made['device']}, PyTorch {made['versions']['torch']}), in batches of {batch} pictures: the median "
-            f"{clock} of {made['repeats']} turns, one method of a chapter after the other.")  # fmt: skip
+            f"{clock} of {made['repeats']} turns, one method of a chapter after the other, while the load of the "
+            f"machine was {made['load']}.")  # fmt: skip

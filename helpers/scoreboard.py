@@ -7,6 +7,7 @@ A benchmark is a data set with a protocol: what counts as normal, and what lies 
 recorded AUROC, the printed one and a verdict, as `results.table` makes them, and the runs that it is the mean of.
 """
 
+import functools
 import html
 from statistics import median
 
@@ -14,7 +15,7 @@ import itables
 import pandas as pd
 from IPython.display import HTML
 
-from . import chapter, fidelity, records, results, tables
+from . import chapter, fidelity, prediction, records, results, tables
 
 MNIST, PRODUCTS, LEAVES = "mnist", "MVTec AD", "PlantVillage all crops, color"
 TITLES = {MNIST: "MNIST", "cifar10": "CIFAR-10", "cifar10_jpeg": "CIFAR-10 through JPEG"}  # others have their own names
@@ -50,7 +51,7 @@ BENCHMARKS = [
         ("adversarial-noise", ["alcn-table-4"], dict(dataset=LEAVES, category="mean")),
     ]),
 ]  # fmt: skip
-# the plain network that a chapter builds on, to which training times are compared
+# the plain network that a chapter builds on, to which times are compared
 PLAIN = {"comparing-autoencoders": "CAE", "improved-autoencoder": "CAE", "mixer-autoencoder": "baseline",
          "adversarial-noise": "DAE", "pseudo-anomalies": "ALGAN-feature"}  # fmt: skip
 # what every chapter runs without training; they stand below what the papers compare
@@ -69,14 +70,16 @@ def cells():
     Columns: those of `results.table`, with AUROC in points of a hundred; `benchmark`, "DATA SET: PROTOCOL" with the
     data set of our runs; `chapter`; `runs` as from `runs_of`; `classes` and `of_classes`, how many classes have a run,
     and how many of the benchmark's; `time`, the median training time over that of the chapter's plain network, None
-    where no two runs can be compared; `weights`, how many numbers are trained. `recorded` is NaN where a class has no
-    run.
+    where no two runs can be compared; `prediction`, the same of the time from a picture to its score, NaN where it was
+    not measured; `weights`, how many numbers are trained. `recorded` is NaN where a class has no run.
     """
     lines = {name: fidelity.recorded(name) for name in fidelity.CHAPTERS}
     parts = [_cells(protocol, name, printed, fixed, lines[name])
              for protocol, sources in BENCHMARKS for name, printed, fixed in sources]  # fmt: skip
     board = pd.concat(parts, ignore_index=True)
-    return board.assign(weights=_weights(board))
+    ratios = prediction.ratios(prediction.read()["times"], PLAIN)
+    ratios = [ratios.get(key) for key in zip(board.chapter, board.method)]
+    return board.assign(weights=_weights(board), prediction=pd.Series(ratios, dtype=float))
 
 
 def _cells(protocol, name, printed, fixed, lines):
@@ -146,12 +149,16 @@ def time_ratio(runs, plain):
     return median(pairs.seconds / pairs.seconds_plain) if len(pairs) else None
 
 
+@functools.cache
+def methods_of(name):
+    """Return {method: what makes it} of the runs of a chapter that are no variants; needs no image set."""
+    opened = chapter.opened(name, {"tier": "paper", **EMBEDDED[name]})
+    return {job.method: job.make for job in opened["jobs"](opened["p"]) if not job.variant}
+
+
 def _weights(board):
     """How many weights each cell's method trains, from the settings of its first run; None without a run."""
-    makes = {}
-    for name in board.chapter.unique():
-        opened = chapter.opened(name, {"tier": "paper", **EMBEDDED[name]})
-        makes[name] = {job.method: job.make for job in opened["jobs"](opened["p"]) if not job.variant}
+    makes = {name: methods_of(name) for name in board.chapter.unique()}
     counts = []
     for cell in board.itertuples():
         make = makes[cell.chapter].get(cell.method) if len(cell.runs) else None
@@ -183,7 +190,8 @@ def show(board, caption):
     frame = pd.DataFrame([
         {"Method": f"{html.escape(method)}<br><small>{_chapters(group)}</small>",
          **{_head(benchmark): texts.get((method, benchmark), "") for benchmark in board.benchmark.unique()},
-         "Weights": _weight_text(group.weights.dropna()), "Training time": _time_text(group)}
+         "Weights": _weight_text(group.weights.dropna()), "Training time": _time_text(group, "time"),
+         "Prediction time": _time_text(group, "prediction")}
         for method, group in _in_order(board)])  # fmt: skip
     table = itables.to_html_datatable(
         frame, caption, table_id="every-method", classes="scoreboard", style="width:100%", allow_html=True,
@@ -286,8 +294,9 @@ def _weight_text(counts):
     return f"<div data-sort='{counts.max()}'>{' to '.join(dict.fromkeys(texts))}</div>"
 
 
-def _time_text(group):
-    """The median over benchmarks of a method's training time, as a multiple of each chapter's plain network."""
-    times = group.dropna(subset=["time"]).groupby("chapter", sort=False)["time"].median()
-    lines = [f"<div data-sort='{time}'>{time:.1f} × {PLAIN[name]}</div>" for name, time in times.items()]
-    return "".join(lines)
+def _time_text(group, column):
+    """The median over benchmarks of a method's times, as a multiple of each chapter's plain network."""
+    times = group.dropna(subset=[column]).groupby("chapter", sort=False)[column].median()
+    texts = {f"{time:.1f} × {PLAIN[name]}" if time >= 0.1 else f"{time:.1g} × {PLAIN[name]}": time
+             for name, time in times.items()}  # fmt: skip
+    return "".join(f"<div data-sort='{time}'>{text}</div>" for text, time in texts.items())

@@ -94,6 +94,7 @@ def test_a_notebook_that_is_no_chapter_depends_on_all_runs_and_needs_no_paramete
         ("helpers/baselines/new.py", True),
         ("helpers/play/slider.js", True),
         ("data/play/digit.json", True),
+        ("data/times.json", True),
         ("data/paper/table.csv", True),
         ("data/runs/first/another.json", True),
         ("data/runs/shared.json", True),

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import expect
 
-from helpers import fidelity, records, results, scoreboard
+from helpers import fidelity, prediction, records, results, scoreboard
 from tests.conftest import DESK, PHONE, ROOT
 from tests.test_site import CONTRAST
 
@@ -88,6 +88,16 @@ def test_times_are_compared_between_runs_that_are_alike(own, expected):
     assert scoreboard.time_ratio(pd.DataFrame(own, columns=plain.columns), plain) == expected
 
 
+def test_predictions_are_those_that_were_timed(board):
+    ratios = prediction.ratios(prediction.read()["times"], scoreboard.PLAIN)
+    timed = board.dropna(subset="prediction")
+    assert len(timed) > 50
+    assert [ratios[pair] for pair in zip(timed.chapter, timed.method)] == list(timed.prediction)
+    assert set(board[board.classes > 0].index) <= set(timed.index), "what was run has a time"
+    cae = board[(board.method == "CAE") & (board.chapter == "comparing-autoencoders")]
+    assert re.findall(">([^<]+)<", scoreboard._time_text(cae, "prediction")) == ["1.0 × CAE"]
+
+
 def test_every_run_leads_to_its_record(board):
     html = scoreboard.show(board, "AUROC").data
     links = set(re.findall(r"href='([^']*)'", html))
@@ -124,7 +134,7 @@ def page(visit):  # noqa: F811
 
 def test_the_page_says_what_its_columns_show(page):
     claims = page.locator("p.claim")
-    assert claims.count() == 4, "a claim without a number is silent"
+    assert claims.count() == 5, "a claim without a number is silent"
     assert page.locator(f"{TABLE} tbody tr").count() > 40
     assert page.locator("article table").last.inner_text().count("\n") >= len(fidelity.CHAPTERS)
 
@@ -142,6 +152,18 @@ def test_a_head_sorts_by_mouse_and_by_key(page):
     head.locator(".dt-column-order").press("Enter")
     expect(head).not_to_have_attribute("aria-sort", re.compile("."))
     assert methods(page) == order
+
+
+def test_times_sort_by_what_they_say(page):
+    heads = page.eval_on_selector_all(f"{TABLE} thead th", "all => all.map(head => head.innerText.trim())")
+    column = heads.index("Prediction time")
+    head = page.locator(f"{TABLE} thead th").nth(column)
+    head.click()
+    expect(head).to_have_attribute("aria-sort", "descending")
+    texts = page.eval_on_selector_all(f"{TABLE} tbody td:nth-child({column + 1})", "all => all.map(c => c.innerText)")
+    times = [float(text.split(" ×")[0]) for text in texts if text.strip()]
+    assert len(times) > 40 and times == sorted(times, reverse=True)
+    assert texts.index("1.0 × CAE") < texts.index(next(text for text in texts if text.startswith("0.")))
 
 
 def test_a_word_filters(page, board):

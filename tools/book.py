@@ -49,7 +49,7 @@ def chapters(root: Path = ROOT) -> list[str]:
 
 
 def depends_on(notebook: str, root: Path = ROOT) -> list[Path]:
-    """Every file that decides what a notebook prints: itself, helpers, data/paper, data/play, and data/runs.
+    """Every file that decides what a notebook prints: itself, helpers, and what lies in data but the cache.
 
     Of data/runs a chapter reads its own part alone; a notebook that is no chapter may read everything, also chapters.
     """
@@ -57,7 +57,7 @@ def depends_on(notebook: str, root: Path = ROOT) -> list[Path]:
     others = {Path(chapter).name for chapter in chapters(root)} - {Path(name).name for name in read}
     runs = root / "data" / "runs"
     files = [*(root / f"{name}.ipynb" for name in read), *(root / "data/paper").rglob("*")]
-    files += [*(root / "data/play").rglob("*")]
+    files += [*(root / "data/play").rglob("*"), root / "data/times.json"]
     files += [path for path in (root / "helpers").rglob("*") if path.suffix in (".py", ".html", ".js", ".css")]
     files += [path for path in runs.rglob("*") if path.relative_to(runs).parts[0] not in others]
     return sorted(path for path in files if path.is_file())
