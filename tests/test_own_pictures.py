@@ -229,6 +229,7 @@ def test_a_detector_finds_generated_damage(fitted):
     assert judged.lines.ratio.is_monotonic_decreasing
     assert len(held.lines) == 16 and set(held.lines.kind) == {"good"}
     assert (held.lines.verdict == "flagged").sum() == 0  # of 8, the largest is the threshold
+    assert held.held_out and not any(map(len, detector.qualities(held, found)))  # no test of the detector
 
 
 def test_held_out_scores_come_from_a_method_that_has_not_seen_the_picture(fitted):
