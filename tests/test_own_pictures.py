@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from helpers import detector, files, images, report, thresholds
+from helpers import detector, files, report, thresholds
 from helpers.images import decoding, own, parts
 from helpers.images.layouts import Place, own_place
 from tools import score
@@ -60,8 +60,6 @@ def test_products_in_folders_of_their_own_are_not_merged(tmp_path):
     for product in ("bolt", "nut"):
         draw(tmp_path / product / "good" / "a.png")
         draw(tmp_path / product / "score" / "a.png")
-    found = images.load(f"folder:{tmp_path}", size=16)
-    assert found.classes == ("bolt", "nut") and found.y.tolist() == [0, 0, 1, 1]
     seen = own.look(tmp_path, size=16)
     assert Counter((one.product, one.part) for one in seen.pictures) == Counter(
         {(product, part): 1 for product in ("bolt", "nut") for part in ("train", "test")})  # fmt: skip
