@@ -77,7 +77,7 @@ def test_a_folder_that_says_nothing_is_one_product_and_may_be_nested(tmp_path):
     found = own.look(tmp_path, 16)
     assert {(one.product, one.part, one.kind) for one in found.pictures} == {(tmp_path.name, "all", "unknown")}
     assert len(found.pictures) == 5 and found.passed_over == []
-    assert "5 that no folder named good, bad, score, train or test sorts" in "\n".join(own.described(found))
+    assert "5 in no folder named good, bad, score, train or test" in "\n".join(own.described(found))
 
 
 # -- files ---------------------------------------------------------------------------------------------------------
