@@ -67,10 +67,12 @@ class Judged(NamedTuple):
     """Pictures with scores: `lines`, a frame with the most suspicious first; heats, {file: map (S, S) of it all}.
 
     The columns are file, product, kind, score, threshold, ratio (of the two) and verdict, "flagged" or "passed".
+    `held_out`: these are the good pictures that set the threshold, so that their verdicts test nothing.
     """
 
     lines: pd.DataFrame
     heats: dict[str, np.ndarray]
+    held_out: bool = False
 
 
 def fit(found, method="PatchCore", false_alarms=0.05, device=None):
@@ -99,7 +101,7 @@ def fit(found, method="PatchCore", false_alarms=0.05, device=None):
         parts[product] = Part(_fitted(config, seen, device), held, limit, _limits(scored))
         lines += [_line(picture, product, score, limit) for picture, (score, _) in zip(pictures, scored)]
         heats |= _heats(pictures, scored, config["size"])
-    return Detector(config, parts), _judged(lines, heats)
+    return Detector(config, parts), _judged(lines, heats)._replace(held_out=True)
 
 
 def held_out(config, seen, device=None):
@@ -154,12 +156,12 @@ def reader(config, device=None):
 
 
 def qualities(judged, found):
-    """Return frames of what labels show: one of products, one of defects; both empty without a known kind.
+    """Return frames of what labels show: one of products, one of defects; both empty where they show nothing.
 
     Products: good and defective pictures, how many of each were flagged, auroc, and aupro where masks are; NaN where it
     needs what is not there. Defects: pictures and how many of them were flagged.
     """
-    lines = judged.lines[judged.lines.kind != "unknown"]
+    lines = judged.lines[(judged.lines.kind != "unknown") & (not judged.held_out)]
     masks = {picture.file: picture.mask for picture in found.pictures}
     products, defects = [], []
     for product, some in lines.groupby("product"):

@@ -120,19 +120,6 @@ def train_on_good(images: Images, categories=None) -> Task:
     return _task(images, train, test, ~good[test], protocol)
 
 
-def to_score(images: Images) -> Task:
-    """Train on the good images of the training part; the test part is to be scored and its kinds are not known.
-
-    For a reader's own pictures without labels. `anomalous` is False everywhere and means nothing: no metric can be
-    computed. ValueError for a data set without kinds or without images to train on.
-    """
-    _check_kinds(images, "to_score")
-    good = torch.tensor([kind == "good" for kind in images.kinds])
-    train, test = torch.nonzero(~images.test & good).flatten(), torch.nonzero(images.test).flatten()
-    unknown = torch.zeros(len(test), dtype=torch.bool)
-    return _task(images, train, test, unknown, _protocol("to_score", images), both_kinds=False)
-
-
 def hold_out(task: Task, share: float, seed: int = 0) -> Task:
     """Keep back a share of the training images of every class, for thresholds and for when to stop.
 
@@ -166,11 +153,11 @@ def _protocol(rule: str, images: Images, **parameters) -> dict:
     return {"name": rule, "dataset": images.name, **parameters}
 
 
-def _task(images, train, test, anomalous, protocol, both_kinds=True) -> Task:
+def _task(images, train, test, anomalous, protocol) -> Task:
     """Gather the images by index; ValueError if nothing could be learnt or measured."""
     if len(train) == 0:
         raise ValueError(f"{protocol['name']} leaves no training image of {images.name}.")
-    if both_kinds and not 0 < anomalous.sum() < len(anomalous):
+    if not 0 < anomalous.sum() < len(anomalous):
         lacks = "image" if len(test) == 0 else "normal image" if anomalous.all() else "anomalous image"
         raise ValueError(f"{protocol['name']} leaves no {lacks} to test on {images.name}.")
     train_x, train_y = _rows(images.x, train), images.y[train]

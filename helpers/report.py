@@ -51,7 +51,7 @@ def page(judged, found, model, title, overlays) -> str:
         title=title, counts=counted(judged), how=how(model), notes=notes(model) + passed_over, drawn=bool(judged.heats),
         products=_table(products), defects=_table(defects), cards=cards, rest=len(judged.lines) - len(cards),
         thresholds=_table(thresholds(model)), scores=_table(judged.lines[COLUMNS]),
-        charts=[_chart(name, part, judged.lines) for name, part in judged_by.items()])  # fmt: skip
+        charts=[_chart(name, part, judged) for name, part in judged_by.items()])  # fmt: skip
 
 
 def counted(judged) -> str:
@@ -126,10 +126,10 @@ def histogram(ax, part, lines):
     ax.legend(fontsize=8, frameon=False)
 
 
-def _chart(product, part, lines):
+def _chart(product, part, judged):
     figure = Figure(figsize=(8, 2.6), layout="constrained")
-    own = lines[lines["product"] == product]
-    histogram(ax := figure.add_subplot(), part, own)
+    own = judged.lines[judged.lines["product"] == product]
+    histogram(ax := figure.add_subplot(), part, own.iloc[:0] if judged.held_out else own)  # those are drawn already
     ax.set_title(product, loc="left", fontsize=10)
     figure.savefig(svg := io.BytesIO(), format="svg", facecolor="white")
     flagged = int((own.verdict == "flagged").sum())

@@ -471,17 +471,31 @@ def test_own_folder_in_the_mvtec_layout_with_masks_and_without(tmp_path):
     assert bare.masks is None and torch.equal(bare.x, found.x)
 
 
-def test_own_flat_folder(tmp_path):
-    for i in range(4):
-        draw(tmp_path / "good" / f"IMG {i}.JPG", i)
-    for i in range(3):
-        draw(tmp_path / "score" / f"{i}.jpeg", 10 + i)
+def own_folder(folder):
+    for place, n in (("good", 4), ("test/good", 1), ("bad/crack", 2)):
+        for i in range(n):
+            draw(folder / place / f"IMG {i}.JPG", i)
+    return folder
+
+
+def test_own_folder_with_names_of_ones_own(tmp_path):
+    own_folder(tmp_path)
     (tmp_path / "good/.DS_Store").write_bytes(b"x")
-    (tmp_path / "score/Thumbs.db").write_bytes(b"x")
+    (tmp_path / "bad/crack/Thumbs.db").write_bytes(b"x")
     found = load(f"folder:{tmp_path}")
-    assert found.kinds == ("good",) * 4 + ("unknown",) * 3 and found.masks is None
+    assert found.kinds == ("good",) * 4 + ("crack",) * 2 + ("good",) and found.masks is None
     assert found.test.tolist() == [False] * 4 + [True] * 3
-    assert [file.split("/")[-1] for file in found.files[4:]] == ["0.jpeg", "1.jpeg", "2.jpeg"]
+    assert found.files[4].endswith("/test/crack/IMG 0.JPG")
+
+
+def test_what_no_folder_judges_counts_neither_as_good_nor_as_defective(tmp_path):
+    """A chapter measures, so a picture of no known kind would make its numbers wrong."""
+    first = load(f"folder:{own_folder(tmp_path)}")
+    for name in ("score/a.png", "test/unknown/b.png", "test/c.png"):
+        draw(tmp_path / name)
+    with pytest.warns(UserWarning, match=rf"^3 files in {tmp_path} are left out, since no folder says whether"):
+        found = load(f"folder:{tmp_path}")
+    assert found.files == first.files and torch.equal(found.x, first.x)
 
 
 def test_a_folder_with_more_files_than_pictures_could_be_is_refused_before_the_walk_goes_on(tmp_path, monkeypatch):
@@ -532,11 +546,13 @@ def test_own_folder_without_what_it_needs(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no folder"):
         load(f"folder:{tmp_path / 'nowhere'}")
     draw(tmp_path / "stuff" / "0.png")
-    with pytest.raises(ValueError, match=r"no good pictures to train on; it needs train/good/ .*, or good/ and score/"):
+    with pytest.raises(ValueError, match="no good pictures to train on; put them into train/good/"):
         load(f"folder:{tmp_path}")
     draw(tmp_path / "good" / "0.png")
-    with pytest.raises(ValueError, match="no pictures to score"):
-        load(f"folder:{tmp_path}")
+    for more in ("score", "bad"):
+        draw(tmp_path / more / "0.png")
+        with pytest.raises(ValueError, match="in test/good/ and in test/<kind .* your-own-pictures does without"):
+            load(f"folder:{tmp_path}")
 
 
 def photo(size=(60, 40), color=(200, 30, 90)):

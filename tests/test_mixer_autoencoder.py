@@ -1,14 +1,11 @@
-"""The Mixer chapter: its networks, equations 6 to 10, rules for thresholds, and a reader's own folder of pictures."""
+"""The Mixer chapter: its networks, equations 6 to 10, rules for thresholds, and a reader's own labelled pictures."""
 
-import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import numpy as np
+import papermill
 import pytest
 import torch
 from chapters import definitions
@@ -20,6 +17,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from helpers import engine, metrics, pixel_metrics, protocols, records, results, thresholds
 from helpers.chapter import opened
 from helpers.images import parts
+from helpers.notebook import ParameterError
 
 ROOT = Path(__file__).resolve().parent.parent
 chapter = definitions("mixer-autoencoder")
@@ -403,16 +401,6 @@ def photographs(folder):
             Image.fromarray(picture).save(folder / part / f"{i:03d}.{'jpg' if i % 2 else 'png'}")
 
 
-def run(tmp_path, *parameters):
-    command = [Path(sys.executable).with_name("papermill"), ROOT / "notebooks/mixer-autoencoder.ipynb",
-               tmp_path / "out.ipynb", "-k", "python3", "-p", "tier", "smoke", "-p", "output", tmp_path / "result",
-               "-p", "rows", "['mix', 'mix_ssim']"]
-    for name, value in parameters:
-        command += ["-p", name, value]
-    environment = {name: value for name, value in os.environ.items() if name != "DATA_ROOT"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
-
-
 def broken_files(folder):
     (folder / "train/good/empty.png").write_bytes(b"")
     (folder / "train/good/letter.jpg").write_text("not a picture")
@@ -421,64 +409,25 @@ def broken_files(folder):
     return ["empty.png", "letter.jpg", "half.png"]
 
 
-def test_a_folder_of_photographs_is_scored_and_drawn_and_broken_files_are_named(tmp_path):
-    folder = tmp_path / "pictures"
-    photographs(folder)
-    names = broken_files(folder)
-    result = run(tmp_path, ("dataset", f"folder:{folder}"), ("broken", "skip"))
-    assert result.returncode == 0, result.stderr[-3000:]
-    with open(tmp_path / "result/scores.csv", newline="") as file:
-        lines = list(csv.DictReader(file))
-    assert len(lines) == 10 and {line["kind"] for line in lines} == {"good", "odd"}
-    ratios = [float(line["ratio"]) for line in lines]
-    assert ratios == sorted(ratios, reverse=True) and np.isfinite(ratios).all()
-    assert all((line["flagged"] == "True") == (float(line["score"]) >= float(line["threshold"])) for line in lines)
-    drawn = sorted((tmp_path / "result").glob("overlay-*.png"))
-    assert len(drawn) == 4
-    for picture in drawn:
-        assert np.asarray(Image.open(picture).convert("L")).std() > 5, "an empty picture"
+def test_the_chapter_runs_on_a_folder_of_photographs_and_names_the_broken_files(tmp_path):
+    photographs(tmp_path / "pictures")
+    names = broken_files(tmp_path / "pictures")
+    papermill.execute_notebook(
+        ROOT / "notebooks/mixer-autoencoder.ipynb", tmp_path / "out.ipynb",
+        {"tier": "smoke", "dataset": f"folder:{tmp_path / 'pictures'}", "broken": "skip", "rows": ["mix", "mix_ssim"]},
+        cwd=ROOT, kernel_name="python3", progress_bar=False)  # fmt: skip
     shown = str(nbformat.read(tmp_path / "out.ipynb", as_version=4))
     assert [name for name in names if name not in shown] == [], "a skipped file is not named"
+    assert "10 good pictures to train on, 2 held out for thresholds, 10 to score" in shown
+    assert "folder pictures: tier smoke, 48 pixels" in shown, "the table of this execution"
 
 
-def test_broken_files_stop_a_run_before_it_starts_and_are_named(tmp_path):
-    folder = tmp_path / "pictures"
-    photographs(folder)
-    names = broken_files(folder)
-    result = run(tmp_path, ("dataset", f"folder:{folder}"))
-    assert result.returncode != 0
-    message = result.stderr.strip().splitlines()[-1]
-    assert "ParameterError" in message and [name for name in names if name not in message] == []
-    assert not (tmp_path / "result").exists()
-
-
-def test_unlabelled_pictures_are_scored(tmp_path):
-    folder = tmp_path / "pictures"
-    photographs(folder)
-    (folder / "train/good").rename(folder / "good")
-    (folder / "test/odd").rename(folder / "score")
-    for left in (folder / "test/good").iterdir():
-        left.unlink()
-    (folder / "test/good").rmdir()
-    (folder / "test").rmdir()
-    (folder / "train").rmdir()
-    result = run(tmp_path, ("dataset", f"folder:{folder}"))
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert len((tmp_path / "result/scores.csv").read_text().splitlines()) == 7
-
-
-@pytest.mark.parametrize(("name", "value", "said"), [
-    ("size", "50", ["50", "table_2", "16"]),
-    ("rows", "['mixx']", ["mixx", "mix_ssim"]),
-    ("dataset", "mvtec:brush", ["brush", "bottle"]),
-    ("dataset", "digits", ["digits", "defects"]),
-    ("held_out", "1.5", ["1.5", "hold out"]),
-])
-def test_impossible_parameters_are_one_sentence(name, value, said, tmp_path):
-    result = run(tmp_path, (name, value))
-    assert result.returncode != 0
-    message = result.stderr.strip().splitlines()[-1]
-    assert "ParameterError" in message and [word for word in said if word not in message] == [], message
+def test_broken_files_stop_the_chapter_before_it_starts_and_are_named(tmp_path):
+    photographs(tmp_path)
+    names = broken_files(tmp_path)
+    with pytest.raises(ParameterError) as refused:
+        opened("mixer-autoencoder", {"tier": "smoke", "dataset": f"folder:{tmp_path}"})
+    assert [name for name in names if name not in str(refused.value)] == []
 
 
 # The page calls a "pictures" run its row "once more".

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from tools import notebook
@@ -35,6 +37,19 @@ def test_a_wrong_command_says_what_is_possible(arguments, says, tmp_path, monkey
     monkeypatch.setattr(notebook, "RUNS", tmp_path)
     assert notebook.main(arguments) == 1
     assert says in capfd.readouterr().err and not list(tmp_path.glob("*.ipynb"))
+
+
+def test_the_outcome_of_a_notebook_is_printed_before_its_path(tmp_path, monkeypatch, capfd):
+    def papermill(command, **_):
+        cell, stream = nbformat.v4.new_code_cell, partial(nbformat.v4.new_output, "stream")
+        shown = [stream(text="It lies in /there\n"), stream(name="stderr", text="a warning\n")]
+        cells = [cell(outputs=[stream(text="on the way\n")]), cell(outputs=shown, metadata={"tags": ["outcome"]})]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), command[1])
+
+    monkeypatch.setattr(notebook, "RUNS", tmp_path)
+    monkeypatch.setattr(notebook, "papermill", papermill)
+    assert notebook.main(["comparing-autoencoders"]) == 0
+    assert capfd.readouterr().out == f"It lies in /there\n{tmp_path / 'comparing-autoencoders.ipynb'}\n"
 
 
 def test_another_error_is_named_in_one_line(tmp_path, monkeypatch, capfd):

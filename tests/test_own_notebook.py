@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 from PIL import Image
 
 from helpers import chapter, detector, notebook
 from tools import book
+from tools import notebook as make_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "your-own-pictures"
@@ -17,11 +19,20 @@ NAME = "your-own-pictures"
 
 @pytest.fixture
 def photographs(tmp_path):
-    """A folder of six pictures that say nothing about themselves."""
-    (tmp_path / "photos").mkdir()
+    """A folder of six pictures that say nothing about themselves, and half of another."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
     for i in range(6):
-        Image.effect_noise((90, 60), 20 + i).convert("RGB").save(tmp_path / "photos" / f"{i}.jpg")
-    return tmp_path / "photos"
+        Image.effect_noise((90, 60), 20 + i).convert("RGB").save(folder / f"{i}.jpg")
+    (folder / "half.jpg").write_bytes((folder / "0.jpg").read_bytes()[:500])
+    return folder
+
+
+def executed_on(folder, out):
+    """The text and tables that the notebook shows when it is executed on a folder."""
+    papermill.execute_notebook(ROOT / f"notebooks/{NAME}.ipynb", out, {"folder": str(folder), "size": 64},
+                               cwd=ROOT, kernel_name="python3", progress_bar=False)  # fmt: skip
+    return str([cell.get("outputs") for cell in nbformat.read(out, as_version=4).cells])
 
 
 def test_without_a_folder_it_runs_and_shows_its_figures(smoke_folder):
@@ -34,14 +45,25 @@ def test_without_a_folder_it_runs_and_shows_its_figures(smoke_folder):
 
 
 def test_a_folder_becomes_a_detector_beside_it(photographs, tmp_path):
-    papermill.execute_notebook(
-        ROOT / f"notebooks/{NAME}.ipynb", tmp_path / "out.ipynb", {"folder": str(photographs), "size": 64},
-        cwd=ROOT, kernel_name="python3", progress_bar=False)  # fmt: skip
+    shown = executed_on(photographs, tmp_path / "out.ipynb")
+    assert "half.jpg (is damaged or truncated)" in shown
     results = tmp_path / "photos-detector"
+    assert make_notebook.outcome(tmp_path / "out.ipynb").endswith(f"beside the report:\n{results / 'report.html'}\n")
     model = detector.load(results / "detector.pt")
     assert list(model.parts) == ["photos"] and model.parts["photos"].threshold.n == 6
     assert {"report.html", "scores.csv", "overlay-006.jpg"} <= {path.name for path in results.iterdir()}
-    assert sorted(path.name for path in photographs.iterdir()) == [f"{i}.jpg" for i in range(6)]
+    assert sorted(path.name for path in photographs.iterdir()) == [*(f"{i}.jpg" for i in range(6)), "half.jpg"]
+
+
+def test_pictures_that_nobody_has_judged_are_scored(photographs, tmp_path):
+    for i in range(6):
+        place = photographs / ("score" if i < 2 else "good")
+        place.mkdir(exist_ok=True)
+        (photographs / f"{i}.jpg").rename(place / f"{i}.jpg")
+    shown = executed_on(photographs, tmp_path / "out.ipynb")
+    assert "4 to learn from, 2 to judge (2 unknown)" in shown and "false alarms</th>" not in shown
+    lines = pd.read_csv(tmp_path / "photos-detector" / "scores.csv")
+    assert sorted(lines.file) == ["score/0.jpg", "score/1.jpg"] and (lines.threshold > 0).all()
 
 
 @pytest.mark.parametrize(("parameters", "says"), [
@@ -57,6 +79,7 @@ def test_a_folder_becomes_a_detector_beside_it(photographs, tmp_path):
     ({"tiles": 9}, ["tiles", "at most 8"]),
     ({"device": "gpu"}, ["gpu", "cpu"]),
     ({"output": "/proc/nope"}, ["/proc", "not a folder that you may write to"]),
+    ({"output": "x" * 300}, ["name of a folder", "too long"]),
 ])  # fmt: skip
 def test_a_wrong_parameter_is_refused_in_one_sentence(parameters, says, monkeypatch, photographs):
     if parameters.get("output", "").startswith("/proc") and sys.platform != "linux":

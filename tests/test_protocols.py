@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from helpers.images import Images, load
-from helpers.protocols import contaminated, hold_out, one_anomalous, one_normal, to_score, train_on_good
+from helpers.protocols import contaminated, hold_out, one_anomalous, one_normal, train_on_good
 
 BIG = 1 << 16
 # A busy machine is slow now and then, and small ratios of small classes are skipped: neither is a failure.
@@ -225,12 +225,6 @@ def test_categories_choose_products(industrial, wanted):
 def test_an_unknown_category_is_refused(industrial):
     with pytest.raises(ValueError, match=r"no class 'gear'; its classes are 0 \(nut\), 1 \(bolt\)"):
         train_on_good(industrial, ["nut", "gear"])
-
-
-def test_to_score_needs_no_labels(industrial):
-    task = to_score(industrial)
-    assert numbers(task.train) == [0, 1, 2, 3] and numbers(task.test) == [5, 6, 7, 8, 9]
-    assert not task.anomalous.any() and task.protocol["name"] == "to_score"
 
 
 def test_hold_out_keeps_back_a_share_of_every_class():

@@ -4,7 +4,6 @@ Only the checks run, the cells before the first picture, in this process.
 """
 
 import socket
-import sys
 import time
 
 import pytest
@@ -107,9 +106,7 @@ OWN = {
         ({"contraction": float("-inf")}, ["contraction", "-inf"]),
         ({"probes": 10**9}, ["probes", "at most 1,000"]),
         ({"held_out": 1.5}, ["1.5", "hold out"]),
-        ({"overlays": 10**7}, ["overlays", "at most 1,000,000"]),
-        ({"output": "/proc/nope"}, ["/proc", "not a folder that you may write to"]),
-        ({"output": "x" * 300}, ["name of a folder", "too long"]),
+        ({"limit": 10**7}, ["limit", "at most 1,000,000"]),
     ],
     "adversarial-noise": [*SMALL_IMAGES, *LISTED, *[
         ({"limit": 5}, ["limit", "at least 10"]),
@@ -150,8 +147,6 @@ def refusal(name, parameters):
 
 @pytest.mark.parametrize(("name", "parameters", "says"), CASES)
 def test_a_wrong_parameter_is_refused_in_one_sentence(name, parameters, says, no_other_data):
-    if parameters.get("output", "").startswith("/proc") and sys.platform != "linux":
-        pytest.skip("there is no /proc")
     message = refusal(name, parameters)
     assert [word for word in says if word.lower() not in message.lower()] == [], message
     assert "\n" not in message and message.endswith(".")

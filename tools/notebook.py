@@ -3,7 +3,8 @@
     python tools/notebook.py comparing-autoencoders -p tier smoke -p epochs 3
 
 What follows the name are options of papermill. The executed notebook lies in _build/runs, and beside it a log file with
-what the kernel and papermill have to say.
+what the kernel and papermill have to say. What cells tagged "outcome" print, such as where results lie, is printed here
+as well.
 """
 
 import os
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import click  # noqa: E402
+import nbformat  # noqa: E402
 from papermill.cli import papermill  # noqa: E402
 from papermill.exceptions import PapermillExecutionError  # noqa: E402
 
@@ -26,7 +28,7 @@ RUNS = ROOT / "_build" / "runs"
 
 
 def main(argv):
-    """Execute the notebook that the first argument names, and print the path of the executed copy; 0 or 1."""
+    """Execute the notebook that the first argument names, and print its outcome and its path; 0 or 1."""
     name, options = (argv or [""])[0], argv[1:]
     if name not in NAMES:
         print(f"make notebook: NAME is one of: {' '.join(NAMES)}.", file=sys.stderr)
@@ -46,8 +48,14 @@ def main(argv):
             traceback.print_exc(file=file)
             print(f"{said(error)}\nThe frames are in {log}", file=sys.stderr)
             return 1
-    print(executed)
+    print(f"{outcome(executed)}{executed}")
     return 0
+
+
+def outcome(executed):
+    """Return what the cells tagged "outcome" of an executed notebook have printed."""
+    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if "outcome" in cell.metadata.get("tags", [])]
+    return "".join(out.text for cell in cells for out in cell.outputs if out.get("name") == "stdout")
 
 
 @contextmanager

@@ -122,27 +122,36 @@ def _mvtec(choice, data_root, size, read):
 
 
 def _folder(choice, data_root, size, read):
-    """A reader's own pictures, where `layouts.own_place` finds them."""
+    """A reader's own pictures, where `layouts.own_place` finds them; those of no known kind are left out."""
     path = Path(os.path.expanduser(choice)).resolve()  # Path's own fails for a user who does not exist
     if not choice or not path.exists():
         raise FileNotFoundError(f"There is no folder {choice!r}; write folder:PATH with the path of your pictures.")
 
+    def place_of(name):
+        return own_place(name, path.name.split(".")[0])
+
+    def where(name):
+        at = place_of(name)
+        return at if at and at.kind != "unknown" else None
+
     if path.is_dir():
-        _, unread = walked(path, MOST_FILES)
+        files, unread = walked(path, MOST_FILES)
         if unread:
             warnings.warn(f"{len(unread)} files or folders in {path} may not be read and are passed over, the first is "
                           f"{unread[0]}.", stacklevel=2)  # fmt: skip
-
-    def where(name):
-        return own_place(name, path.name.split(".")[0])
-
-    held = read(path, "own", lambda name: kind_of_file(where(name)))
+        places = map(place_of, (file.relative_to(path).as_posix() for file in files))
+        unknown = sum(at is not None and at.kind == "unknown" for at in places)
+        if unknown:
+            warnings.warn(f"{unknown} files in {path} are left out, since no folder says whether they are good.",
+                          stacklevel=2)  # fmt: skip
+    held = read(path, "labelled", lambda name: kind_of_file(where(name)))
     places = [where(name) for name in held.names]
-    if not any(at.part == "train" and at.kind == "good" for at in places):
-        raise ValueError(f"{path} holds no good pictures to train on; it needs train/good/ and test/<kind>/ (and, "
-                         "for masks, ground_truth/<kind>/), or good/ and score/.")
-    if not any(at.part == "test" for at in places):
-        raise ValueError(f"{path} holds no pictures to score; put them into test/<kind>/ or score/.")
+    if not any(at.part == "train" for at in places):
+        raise ValueError(f"{path} holds no good pictures to train on; put them into train/good/.")
+    tested = {at.kind == "good" for at in places if at.part == "test"}
+    if len(tested) < 2:
+        raise ValueError(f"{path} needs pictures in test/good/ and in test/<kind of defect>/, or nothing can be "
+                         "measured; the notebook your-own-pictures does without.")  # fmt: skip
     return assemble(f"folder {path.name}", [(held, where)], tuple(sorted({at.category for at in places})))
 
 
