@@ -131,10 +131,14 @@ def test_numbers_that_nobody_could_mean_are_refused(wrong, tmp_path, capsys):
 
 
 @pytest.mark.skipif("DATA_ROOT" not in os.environ, reason="the list is for real data")
-def test_every_entry_of_the_list_can_be_run():
+def test_every_entry_of_the_list_can_be_run(capsys):
     for entry in record.entries():
         jobs, p = record.jobs_of(entry, None)
-        assert jobs and p.tier == "paper", entry["what"]
+        if not jobs:  # a set that the tests' data may lack
+            assert entry["parameters"]["dataset"] == "cifar10", entry["what"]
+            assert f"Passed over: {entry['what']} (" in capsys.readouterr().out
+        else:
+            assert p.tier == "paper", entry["what"]
 
 
 def test_a_run_that_is_there_in_the_other_precision_is_not_missing(listed, tmp_path):
