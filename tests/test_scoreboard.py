@@ -154,16 +154,30 @@ def test_a_head_sorts_by_mouse_and_by_key(page):
     assert methods(page) == order
 
 
-def test_times_sort_by_what_they_say(page):
+def sorted_by(page, name):
+    """The filled cells of a column, the largest first, as texts."""
     heads = page.eval_on_selector_all(f"{TABLE} thead th", "all => all.map(head => head.innerText.trim())")
-    column = heads.index("Prediction time")
+    column = heads.index(name)
     head = page.locator(f"{TABLE} thead th").nth(column)
     head.click()
     expect(head).to_have_attribute("aria-sort", "descending")
     texts = page.eval_on_selector_all(f"{TABLE} tbody td:nth-child({column + 1})", "all => all.map(c => c.innerText)")
-    times = [float(text.split(" ×")[0]) for text in texts if text.strip()]
+    return [text for text in texts if text.strip()]
+
+
+def test_times_sort_by_what_they_say(page):
+    texts = sorted_by(page, "Prediction time")
+    times = [float(text.split(" ×")[0]) for text in texts]
     assert len(times) > 40 and times == sorted(times, reverse=True)
     assert texts.index("1.0 × CAE") < texts.index(next(text for text in texts if text.startswith("0.")))
+
+
+def test_weights_sort_as_numbers_not_as_words(page):
+    scale = {"": 1, "k": 1e3, "M": 1e6}
+    most = [re.search(r"([\d.]+) ?([kM]?)$", text).groups() for text in sorted_by(page, "Weights")]
+    counts = [float(number) * scale[unit] for number, unit in most]
+    assert len(counts) > 30 and counts == sorted(counts, reverse=True)
+    assert {unit for _, unit in most} >= {"k", "M"}, "as words, 2.9 M comes before 961 k"
 
 
 def test_a_word_filters(page, board):
