@@ -37,11 +37,11 @@ BENCHMARKS = [
     ("a tenth is anomalous, also in training", [
         ("improved-autoencoder", ["iaead-table-2"], dict(dataset="cifar10", ratio=0.1, normal_class="mean")),
     ]),
-    ("a model for each product", [
+    ("a model for each product, the screw left out", [
         ("adversarial-noise", ["alcn-table-3"], dict(dataset=PRODUCTS, category="mean")),
         ("pseudo-anomalies", ["algan-table-1", "algan-table-2"], dict(dataset=PRODUCTS, category="mean")),
     ]),
-    ("one model for all products", [
+    ("one model for all products, the screw left out", [
         ("mixer-autoencoder", [], dict(dataset=PRODUCTS, category="mean", rule="held out")),
     ]),
     ("defects", [
@@ -51,6 +51,8 @@ BENCHMARKS = [
         ("adversarial-noise", ["alcn-table-4"], dict(dataset=LEAVES, category="mean")),
     ]),
 ]  # fmt: skip
+# light alone tells its good test pictures, so that no score of a whole one says much of defects
+DARK = "screw"
 # the plain network that a chapter builds on, to which times are compared
 PLAIN = {"comparing-autoencoders": "CAE", "improved-autoencoder": "CAE", "mixer-autoencoder": "baseline",
          "adversarial-noise": "DAE", "pseudo-anomalies": "ALGAN-feature"}  # fmt: skip
@@ -85,6 +87,7 @@ def cells():
 def _cells(protocol, name, printed, fixed, lines):
     """The lines of one benchmark in one chapter."""
     over = next(column for column in results.CLASSES if fixed.get(column) == "mean")
+    lines = lines[lines[over] != DARK] if fixed["dataset"] == PRODUCTS else lines
     stand_in = fidelity.stand_ins(lines)
     ours = stand_in.get(fixed["dataset"], fixed["dataset"])
     printed = pd.concat(map(results.paper, printed)) if printed else None
