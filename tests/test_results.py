@@ -169,6 +169,13 @@ def test_per_cent_and_other_data():
     assert cell(table([a_record(dataset="mnist_jpeg")], paper), "CAE", "0").verdict == "not run"
 
 
+def test_what_stands_in_steps_back_where_the_papers_own_set_is_there():
+    copies = [a_record(dataset="mnist_jpeg", seed=seed, auroc=0.8) for seed in range(3)]
+    cells = table([a_record(auroc=0.9), *copies], printed(("CAE", "0", "0.90")), stand_in={"mnist": "mnist_jpeg"})
+    one = cell(cells, "CAE", "0")
+    assert (one.recorded, one.n, one.other_data) == (0.9, 1, "")
+
+
 def test_columns_may_be_metrics():
     lines = results.frame([a_record(), a_record(seed=1)], "this run")
     cells = results.table("metric", this_run=lines, dataset="mnist", normal_class="0")
@@ -192,7 +199,7 @@ def a_cell(paper, recorded, *, n=5, sd=0.0, digits=3, unit="", epochs=250, paper
     (dict(paper=0.99, recorded=0.9915), "reproduced"),
     (dict(paper=1.00, recorded=0.9960, digits=2), "reproduced"), (dict(paper=1.00, recorded=0.994, digits=2), "lower"),
     (dict(paper=0.9, recorded=0.9, n=1, sd=np.nan), "one seed"),
-    (dict(paper=0.9, recorded=0.9, n=1, sd=np.nan, epochs=0, paper_epochs=None), "reproduced"),
+    (dict(paper=0.9, recorded=0.9, n=1, sd=np.nan, epochs=0, paper_epochs=None), "one seed"),
     (dict(paper=0.9, recorded=0.5, epochs=20), "20 of 250 epochs"),
     (dict(paper=0.9, recorded=0.9, epochs=20, other_data="cifar10_jpeg"), "other data"),
     (dict(paper=0.9, recorded=float("nan")), "not run"), (dict(paper=float("nan"), recorded=0.9), ""),
