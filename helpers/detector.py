@@ -3,7 +3,7 @@
 Every good picture is scored once by a method that has not seen it: the pictures of a product, in the order of their
 names, are cut into at most five parts, and each part is scored by a method fitted to the others. These held-out scores
 set the threshold (`thresholds.for_false_alarms`), without a label. The detector that is kept learns from all good
-pictures, and so scores new good ones a little lower than the parts did.
+pictures, of more than MOST from so many, and so scores new good ones a little lower than the parts did.
 """
 
 import zipfile
@@ -88,6 +88,12 @@ def fit(found, method="PatchCore", false_alarms=0.05, device=None):
             for product in sorted({one.product for one in found.pictures})}  # fmt: skip
     least = 3 if method == "PaDiM" else 2
     for product, pictures in good.items():
+        if not pictures and any(good.values()):
+            strange = next(one.file for one in found.pictures if one.product == product)
+            home = next(name for name in good if good[name])
+            raise ValueError(f"{product} has pictures to judge, such as {strange}, but no good ones to learn from: put "
+                             f"such into {product}/good, or the others into their product's folder, such as "
+                             f"{home}/score.")  # fmt: skip
         if len(pictures) < least:
             raise ValueError(f"{product} has too few good pictures to learn from: {len(pictures)}, and {method} needs "
                              f"{least}; they lie in a folder named good.")  # fmt: skip

@@ -71,7 +71,7 @@ def thresholds(model) -> pd.DataFrame:
     """Return a line a product: how many good pictures set its threshold, and which share of new ones it should flag."""
     return pd.DataFrame([{
         "product": name, "good pictures": limit.n, "threshold": limit.value,
-        "false alarms expected": f"{limit.rate:.1%}", "95 % interval": f"{limit.low:.1%} to {limit.high:.1%}"}
+        "false alarms, at most about": f"{limit.rate:.1%}", "95 % interval": f"{limit.low:.1%} to {limit.high:.1%}"}
         for name, (_, _, limit, _) in model.parts.items()])  # fmt: skip
 
 

@@ -51,6 +51,9 @@ def flat(folder, count=6):
     ("bolt/test/good/good/a.png", ("bolt", "test", "good", "good/a.png")),
     ("a.png", None),
     ("bolt/a.png", None),
+    ("Good/a.png", ("mine", "train", "good", "a.png")),
+    ("Bolt/BAD/Crack/a.png", ("Bolt", "test", "Crack", "a.png")),
+    ("Test/Good/a.png", ("mine", "test", "good", "a.png")),
 ])  # fmt: skip
 def test_the_first_folder_that_says_something_places_a_file(name, expected):
     assert own_place(name, "mine") == (expected and Place(*expected))
@@ -314,7 +317,9 @@ def test_very_few_pictures_are_enough_and_promise_little(count, tmp_path):
 @pytest.mark.parametrize(("method", "folders", "says"), [
     ("PatchCore", {"good": 1}, "has too few good pictures to learn from: 1, and PatchCore needs 2"),
     ("PaDiM", {"good": 2}, "has too few good pictures to learn from: 2, and PaDiM needs 3"),
-    ("PatchCore", {"bolt/good": 3, "nut/score": 2}, "nut has too few good pictures to learn from: 0"),
+    ("PatchCore", {"bolt/good": 3, "nut/score": 2}, "nut has pictures to judge, such as .*: put such into nut/good, or "
+     "the others into their product's folder, such as bolt/score"),
+    ("PatchCore", {"score": 2}, "has too few good pictures to learn from: 0"),
     ("GANomaly", {"good": 3}, "no method 'GANomaly' for own pictures; possible are PatchCore"),
 ])  # fmt: skip
 def test_what_cannot_be_fitted_is_said_in_one_sentence(method, folders, says, tmp_path):
@@ -380,7 +385,9 @@ def test_the_command_writes_scores_overlays_and_one_page(scored):
 def test_the_command_again_replaces_its_own_files_and_no_other(scored, capsys):
     folder = scored / "scored-new"
     (folder / "mine.txt").write_text("mine")
+    capsys.readouterr()
     assert score.main([str(scored / "detector.pt"), str(scored / "new")]) == 0
+    assert f"This replaces the results of an earlier call in {folder}." in capsys.readouterr().out
     (folder / "report.html").write_text("changed by me")
     capsys.readouterr()
     assert score.main([str(scored / "detector.pt"), str(scored / "new")]) == 1

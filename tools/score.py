@@ -42,6 +42,8 @@ def score(model_path, folder, output=None) -> Path:
         raise ValueError(f"{output} holds the detector; name another folder for the results.")
     names = report.names(len(found.pictures))
     files.check_output(output, names)
+    if (output / "report.html").exists():
+        print(f"This replaces the results of an earlier call in {output}.")
     print("\n".join(own.described(found)))
     judged = detector.judge(model, found)
     with files.renewed(output, report.names(len(judged.lines))):

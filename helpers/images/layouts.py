@@ -34,15 +34,18 @@ def place(name: str, category: str) -> Place | None:
 def own_place(name: str, category: str) -> Place | None:
     """The place of a file in a reader's own folder, by the first folder of MARKS on its path; None without one.
 
+    Capital letters do not matter in these names and in "good".
+
     What stands before it names the product, else `category` does. train/, train/good/ and good/ train; test/<kind>/ and
     bad/<kind>/ are known; test/, score/ and test/unknown/ are not. Folders below belong to the file's name, so that
     none is lost. train/<kind>/ of another kind than good is None, too.
     """
     *folders, file = PurePosixPath(name).parts
-    at = next((i for i, folder in enumerate(folders) if folder in MARKS), None)
+    at = next((i for i, folder in enumerate(folders) if folder.lower() in MARKS), None)
     if at is None:
         return None
-    product, mark, below = "/".join(folders[:at]) or category, folders[at], folders[at + 1:]
+    product, mark, below = "/".join(folders[:at]) or category, folders[at].lower(), folders[at + 1:]
+    below = ["good", *below[1:]] if below and below[0].lower() == "good" else below
 
     def within(part, kind, inner):
         return Place(product, part, kind, "/".join([*inner, file]))

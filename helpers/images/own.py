@@ -102,7 +102,7 @@ def described(found: Folder) -> list[str]:
         told = [f"{len(learn)} to learn from"] * bool(learn)
         told += [f"{len(judge)} to judge ({_kinds(judge)})"] * bool(judge)
         whole = len(of_it) - len(learn) - len(judge)
-        told += [f"{whole} in no folder named good, bad, score, train or test"] * bool(whole)
+        told += [f"{whole} in no folder named good, bad, score, train or test: they count as good"] * bool(whole)
         lines.append(f"{product}: {', '.join(told)}.")
     defects = [one for one in pictures if one.part == "test" and one.kind not in ("good", "unknown")]
     masked = [one for one in defects if one.mask is not None]
