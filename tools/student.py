@@ -168,16 +168,20 @@ def collect(folder: Path, tier: str, table: Path, root: Path = ROOT) -> Path:
     return table
 
 
+def a_path(text: str) -> Path:
+    return Path(text).expanduser()  # OUTPUT=~/course reaches us with the tilde from some shells
+
+
 def main(argv: list[str] | None = None) -> int:
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     commands = parser.add_subparsers(dest="command", required=True)
     writing = commands.add_parser("write")
-    writing.add_argument("--output", type=Path, default=ROOT / "_build" / "student")
+    writing.add_argument("--output", type=a_path, default=ROOT / "_build" / "student")
     collecting = commands.add_parser("collect")
-    collecting.add_argument("folder", type=Path)
+    collecting.add_argument("folder", type=a_path)
     collecting.add_argument("--tier", choices=TIER_NAMES, default="quick")
-    collecting.add_argument("--output", type=Path, default=ROOT / "_build" / "answers.csv")
+    collecting.add_argument("--output", type=a_path, default=ROOT / "_build" / "answers.csv")
     args = parser.parse_args(argv)
     try:
         done = write(args.output) if args.command == "write" else [collect(args.folder, args.tier, args.output)]
