@@ -59,9 +59,9 @@ def save(record, folder):
     Two processes may save at once: each writes a file of its own and renames it, which replaces in one step.
     ValueError for what `read` would refuse.
     """
-    text = to_text(record)
     if wrong := _wrong_part(record):
         raise ValueError(f"The {wrong} of a run of {record['config']['method']} cannot be recorded.")
+    text = to_text(record)
     with whole(path_of(record["config"], folder)) as file:
         file.write(text.encode())
     return record

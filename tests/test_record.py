@@ -114,6 +114,12 @@ def test_a_wrong_name_or_entry_is_one_sentence(listed, capfd):
     assert capfd.readouterr().err.startswith(f"record: {listed} is not TOML: ")
 
 
+def test_a_folder_that_is_no_checkout_is_one_sentence(listed, monkeypatch, capfd):
+    monkeypatch.setattr(record.records, "commit", lambda: "unknown")
+    assert record.main(["--minutes", "1"]) == 1
+    assert "record: this folder is no git checkout" in capfd.readouterr().err
+
+
 def test_the_list_of_this_checkout_names_chapters_and_parameters_that_exist():
     for entry in record.entries():
         shown = chapter.NOTEBOOKS / f"{entry['chapter']}.ipynb"

@@ -6,7 +6,8 @@
 
 It works in a clean copy of the committed tree, at low priority, so that you can go on editing; each record that ends
 is in data/runs at once, whatever happens to the process, and the same command goes on from there. `--here` records
-from this very folder instead: for a bare machine, where torch, numpy, scikit-learn and IPython are enough.
+from this very folder instead: for a bare machine, where torch, numpy, scikit-learn and IPython are enough for what is
+no photograph.
 """
 
 import argparse
@@ -143,6 +144,9 @@ def record(minutes, name, into, workers, stack, device):
 
 def in_a_copy(arguments, into):
     """Become this script in a clean clone of the committed tree, at low priority, writing its records into `into`."""
+    if records.commit() == "unknown":
+        raise ValueError("this folder is no git checkout, so it has no committed tree to copy; make record ARGS=--here "
+                         "records from the folder as it is.")  # fmt: skip
     tree = COPY / records.commit().rstrip("+")
     if not (tree / "helpers").is_dir():
         subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, tree], check=True)
