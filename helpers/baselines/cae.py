@@ -8,8 +8,8 @@ here as in Cheng et al., IAEAD, equations 1 to 3:
 Where sources differ, each is a preset (epochs and batch size are what `fit` gets):
 
 - "as_printed": IAEAD's paper. SGD, learning rate 0.1, halved every 50 epochs; 250 epochs of batches of 256.
-- "as_released": IAEAD's code. A name compared in capitals never matches, so Adam runs instead of SGD, and a new Adam
-  is made in every epoch.
+- "as_released": IAEAD's code. Its default "sgd" is not the "SGD" that it is compared with, so Adam runs, and a new
+  Adam is made in every epoch.
 - "e3": Wang et al., E3Outlier, NeurIPS 2019. One Adam, batches of 128, PyTorch's own initial weights, score by L2.
 
 The first two draw small initial weights and score by L1. IAEAD's text leaves both open; its code decides.

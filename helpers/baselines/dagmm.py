@@ -14,10 +14,10 @@ Sizes are those of E3Outlier, whose code made IAEAD's table: a linear code of 5 
 Where this differs:
 
 - From the released code: it scores with the mixture of the last batch and replaces energies that are not finite; it
-  divides each gamma by a density plus a small constant. Here the mixture that scores is that of the whole training
-  set in eval mode, and a jitter on the diagonal and 64 bits for the 7 numbers of z keep each energy finite. A narrow
-  component magnifies the rounding errors of z, which change with the size of a batch, so for scores the networks
-  compute in 64 bits too.
+  adds a small constant to each determinant's root and to each density. Here the mixture that scores is that of the
+  whole training set in eval mode, and a jitter on the diagonal and 64 bits for the 7 numbers of z keep each energy
+  finite. A narrow component magnifies the rounding errors of z, which change with the size of a batch, so for scores
+  the networks compute in 64 bits too.
 - From the paper: it reconstructs with the squared norm; here, as released, with the mean over pixels.
 """
 
