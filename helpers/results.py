@@ -123,8 +123,8 @@ def table(columns, metric=None, *, rows="method", printed=None, recorded=None, t
     `rows` and `columns` name the columns of the frames that vary in the table, `metric` and `fixed` what they are
     filtered by, such as dataset="mnist", ratio=0.1; `metric` may be a list where it stands in the rows or
     columns, which then have its order. `stand_in` maps the paper's data set to the one that our runs have
-    instead, which then is "other data"; where there are runs on the paper's own, it steps back. Where several lengths
-    are recorded, a cell takes the longest. The mean over classes, "mean", is there where all classes are.
+    instead, which then is "other data"; where a method has runs on the paper's own, it steps back. Where several
+    lengths are recorded, a cell takes the longest. The mean over classes, "mean", is there where all classes are.
 
     Columns of the result: those of `rows` and `columns`, paper, recorded (mean over seeds), sd, n (seeds), difference,
     verdict, this_run, unit, digits, epochs, paper_epochs, precision, other_data. ValueError where lines that would be
@@ -255,13 +255,14 @@ def _own_cells(lines, rows, columns, fixed, stand_in, unit, known):
     names = [rows, columns, "value", "sd", "n", "epochs", "paper_epochs", "precision", "other_data"]
     if lines is None or lines.empty:
         return pd.DataFrame(columns=names)
-    there = set(lines.dataset)
     theirs = {ours: name for name, ours in stand_in.items()}
-    lines = lines[[theirs.get(name) not in there for name in lines.dataset]]
     other_data = lines.dataset.where(lines.dataset.isin(theirs), "")
     lines = lines.assign(other_data=other_data, dataset=lines.dataset.replace(theirs))
     over = columns if columns in CLASSES else next((name for name in CLASSES if fixed.get(name) == "mean"), None)
     lines = chosen(lines, **{name: value for name, value in fixed.items() if name != over})
+    own = lines.other_data == ""
+    pairs = pd.Series(list(zip(lines.method, lines.dataset)), lines.index, dtype=object)
+    lines = lines[own | ~pairs.isin(pairs[own])]
     about = {rows, columns, *fixed}
     lines = lines[[set(labels.split()) <= about for labels in lines.labels]]
     if over in lines:

@@ -54,6 +54,7 @@ def flat(folder, count=6):
     ("Good/a.png", ("mine", "train", "good", "a.png")),
     ("Bolt/BAD/Crack/a.png", ("Bolt", "test", "Crack", "a.png")),
     ("Test/Good/a.png", ("mine", "test", "good", "a.png")),
+    ("Test/Unknown/a.png", ("mine", "test", "unknown", "a.png")),
 ])  # fmt: skip
 def test_the_first_folder_that_says_something_places_a_file(name, expected):
     assert own_place(name, "mine") == (expected and Place(*expected))

@@ -171,9 +171,12 @@ def test_per_cent_and_other_data():
 
 def test_what_stands_in_steps_back_where_the_papers_own_set_is_there():
     copies = [a_record(dataset="mnist_jpeg", seed=seed, auroc=0.8) for seed in range(3)]
-    cells = table([a_record(auroc=0.9), *copies], printed(("CAE", "0", "0.90")), stand_in={"mnist": "mnist_jpeg"})
-    one = cell(cells, "CAE", "0")
+    other = a_record("VAE", dataset="mnist_jpeg", auroc=0.7)
+    cells = table([a_record(auroc=0.9), *copies, other], printed(("CAE", "0", "0.90"), ("VAE", "0", "0.80")),
+                  stand_in={"mnist": "mnist_jpeg"})  # fmt: skip
+    one, copy = cell(cells, "CAE", "0"), cell(cells, "VAE", "0")
     assert (one.recorded, one.n, one.other_data) == (0.9, 1, "")
+    assert (copy.recorded, copy.verdict) == (0.7, "other data"), "of a method that has nothing else"
 
 
 def test_columns_may_be_metrics():

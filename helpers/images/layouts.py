@@ -34,7 +34,7 @@ def place(name: str, category: str) -> Place | None:
 def own_place(name: str, category: str) -> Place | None:
     """The place of a file in a reader's own folder, by the first folder of MARKS on its path; None without one.
 
-    Capital letters do not matter in these names and in "good".
+    Capital letters do not matter in these names, in "good" and in "unknown".
 
     What stands before it names the product, else `category` does. train/, train/good/ and good/ train; test/<kind>/ and
     bad/<kind>/ are known; test/, score/ and test/unknown/ are not. Folders below belong to the file's name, so that
@@ -45,7 +45,8 @@ def own_place(name: str, category: str) -> Place | None:
     if at is None:
         return None
     product, mark, below = "/".join(folders[:at]) or category, folders[at].lower(), folders[at + 1:]
-    below = ["good", *below[1:]] if below and below[0].lower() == "good" else below
+    if below and below[0].lower() in ("good", "unknown"):
+        below = [below[0].lower(), *below[1:]]
 
     def within(part, kind, inner):
         return Place(product, part, kind, "/".join([*inner, file]))
