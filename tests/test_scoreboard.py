@@ -62,6 +62,12 @@ def test_there_is_no_verdict_on_other_data_and_the_head_names_them(board):
         assert not re.search(r"[+−]\d", scoreboard._cell(line)), "a difference from a number on other images"
 
 
+def test_the_screw_is_in_no_mean_of_products(board):
+    of_products = board[board.benchmark.str.contains("product") & (board.classes > 0)]
+    assert of_products.benchmark.nunique() == 2 and of_products.benchmark.str.endswith("the screw left out").all()
+    assert "screw" not in set().union(*(names for runs in of_products.runs for names in runs.classes))
+
+
 def test_weights_are_those_that_papers_count(board):
     counted = cell(board, "DAE", "one class is anomalous").weights
     printed = results.chosen(results.paper("alcn-table-5"), metric="parameters", method="DAE").value.iloc[0]

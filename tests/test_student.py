@@ -189,6 +189,12 @@ def test_collecting_gives_a_line_an_exercise(checkout, capsys):
     assert "one (1).ipynb: 2 of 2 right" in capsys.readouterr().out
 
 
+def test_a_tilde_that_the_shell_left_is_the_home(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert student.main(["write", "--output", "~/course"]) == 0
+    assert len(list((tmp_path / "course").glob("*.ipynb"))) == 5
+
+
 def test_an_empty_folder_is_one_sentence(tmp_path):
     with pytest.raises(SystemExit, match="student: There is no notebook below"):
         student.main(["collect", str(tmp_path), "--output", str(tmp_path / "out.csv")])
@@ -206,3 +212,7 @@ def test_the_page_for_lecturers_reads_records_as_it_says(chapter):
     seeds = namespace["aurocs"].seed.nunique()
     assert table["count"].max() <= seeds, "a line is a setting over its seeds, and no mean over others"
     assert table["count"].sum() == len(namespace["aurocs"]), "and no run is left out"
+    assert table.index.names[:2] == ["method", "dataset"]
+    namespace["runs"] = namespace["runs"].query("run == run.iloc[0] and metric == 'auroc'").head(1)
+    exec("\n".join(prepares[prepares.index("") + 2:]), namespace)
+    assert list(eval(shown.partition("  #")[0], namespace)["count"]) == [1], "a single run is read, too"
