@@ -6,8 +6,8 @@
 
 It works in a clean copy of the committed tree, at low priority, so that you can go on editing; each record that ends
 is in data/runs at once, whatever happens to the process, and the same command goes on from there. `--here` records
-from this very folder instead: for a bare machine, where torch, numpy, scikit-learn and IPython are enough for what is
-no photograph.
+from this very folder instead: for a bare machine, where torch, numpy, scikit-learn and IPython are enough for
+digits and small pictures.
 """
 
 import argparse
