@@ -16,6 +16,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help env book test lab notebook score record fidelity student sync lint clean
 
 help:  ## list these targets
+	@echo "New here? Try  make lab , or  make notebook NAME=comparing-autoencoders . The first call installs about 6.5 GB."
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | awk '{ printf "make %-10s", $$1; $$1 = ""; print }'
 	@echo "Variables: TIER=smoke|quick|paper  PYTHON=python3.12  NAME=<notebook>  MINUTES=60  ARGS=<options of papermill,"
 	@echo "           pytest or tools/record.py>  MODEL FOLDER OUTPUT=<of make score>"
@@ -31,7 +32,7 @@ test: $(STAMP)  ## run all tests
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=. notebooks
 
-notebook: $(STAMP)  ## run one notebook with papermill: NAME=comparing-autoencoders TIER=paper ARGS="-p seeds 3"
+notebook: $(STAMP)  ## run one notebook with papermill: NAME=comparing-autoencoders ARGS="-p normal_class 3"
 	@$(BIN)/python tools/notebook.py "$(NAME)" -p tier $(TIER) $(ARGS)
 
 score: $(STAMP)  ## score new pictures with a saved detector: MODEL=detector.pt FOLDER=/new/pictures

@@ -185,7 +185,7 @@ def _check(name, value, kind, allowed, inner=None, subject="Parameter"):
         value = list(value) if isinstance(value, (list, tuple)) else [value]
         if not value:
             raise ParameterError(f"Parameter {name} is an empty list; name at least one.")
-        return [_check(name, item, inner or type(item), allowed, subject="Each item of parameter") for item in value]
+        return [_check(name, item, inner or type(item), allowed, subject="An item of parameter") for item in value]
     if kind is str and type(value) is int:  # -p normal_class 3 arrives as a number
         value = str(value)
     right = (

@@ -63,7 +63,7 @@ def test_the_first_screen_says_what_the_record_says(visit):
     shown = images["test"][images["at"][1]]  # a good bottle is kept first, then a broken one
     assert page.text_content(".front svg .its") == f"this one: {shown:.4f}"
     others = (broken > good.max()).sum() - 1
-    words = f"louder than all {len(good)} good ones. So are {others} others of the {len(broken)} broken bottles"
+    words = f"higher than all {len(good)} good ones. So do {others} others of the {len(broken)} broken bottles"
     assert words in " ".join(page.inner_text(".front figcaption").split())
 
 

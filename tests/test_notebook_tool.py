@@ -23,7 +23,7 @@ def test_a_refusal_is_its_sentence_and_the_name_of_the_log():
     sentence, log = result.stderr.splitlines()
     assert result.returncode == 1 and result.stdout == ""
     assert sentence == "The limit must be None or a whole number of at least 10, an image a class, not 5."
-    path = Path(log.removeprefix("The frames are in "))
+    path = Path(log.removeprefix("The whole traceback is in "))
     assert path == notebook.RUNS / "comparing-autoencoders.log" and "PapermillExecutionError" in path.read_text()
 
 
@@ -60,4 +60,4 @@ def test_another_error_is_named_in_one_line(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(notebook, "papermill", papermill)
     assert notebook.main(["comparing-autoencoders"]) == 1
     sentence, log = capfd.readouterr().err.splitlines()
-    assert sentence == r"KeyError: 'no such\ncolumn'" and "in papermill" in Path(log.split(" are in ")[1]).read_text()
+    assert sentence == r"KeyError: 'no such\ncolumn'" and "in papermill" in Path(log.split(" traceback is in ")[1]).read_text()

@@ -216,3 +216,13 @@ def test_the_page_for_lecturers_reads_records_as_it_says(chapter):
     namespace["runs"] = namespace["runs"].query("run == run.iloc[0] and metric == 'auroc'").head(1)
     exec("\n".join(prepares[prepares.index("") + 2:]), namespace)
     assert list(eval(shown.partition("  #")[0], namespace)["count"]) == [1], "a single run is read, too"
+
+
+@pytest.mark.parametrize("chapter", [Path(chapter).stem for chapter in book.chapters(ROOT)])
+def test_the_page_for_lecturers_lists_each_exercise(chapter):
+    text = (ROOT / "notebooks" / "text" / f"{chapter}.md").read_text()
+    titles = re.findall(r"^:::\{exercise\} (.+)$", text, re.M)
+    page = (ROOT / "book/coursework.md").read_text().partition("### The exercises")[2].partition("\n## ")[0]
+    (row,) = [line for line in page.split("\n") if f"notebooks/{chapter}.ipynb" in line] or [""]
+    listed = {title.strip() for cell in row.split("|")[2:] for title in cell.split(";")} - {""}
+    assert listed == set(titles)

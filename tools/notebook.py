@@ -31,7 +31,8 @@ def main(argv):
     """Execute the notebook that the first argument names, and print its outcome and its path; 0 or 1."""
     name, options = (argv or [""])[0], argv[1:]
     if name not in NAMES:
-        print(f"make notebook: NAME is one of: {' '.join(NAMES)}.", file=sys.stderr)
+        wrong = f"there is no notebook {name!r}; " if name else ""
+        print(f"make notebook: {wrong}NAME is one of: {' '.join(NAMES)}.", file=sys.stderr)
         return 1
     RUNS.mkdir(parents=True, exist_ok=True)
     executed, log = RUNS / f"{name}.ipynb", RUNS / f"{name}.log"
@@ -46,7 +47,7 @@ def main(argv):
             return 1
         except Exception as error:
             traceback.print_exc(file=file)
-            print(f"{said(error)}\nThe frames are in {log}", file=sys.stderr)
+            print(f"{said(error)}\nThe whole traceback is in {log}", file=sys.stderr)
             return 1
     print(f"{outcome(executed)}{executed}")
     return 0

@@ -121,7 +121,7 @@ def archives_in(folder: Path) -> list[Path]:
 def missing(what: str, data_root, files: str, download: bool = False) -> FileNotFoundError:
     """The error that says where a set was looked for and how to get it: put `files` there, or `download` it."""
     looked = " or ".join(map(str, roots(data_root)))
-    how = "load it with download=True, or put" if download else "put"
+    how = "fetch it with download=True (for a notebook: -p download True), or put" if download else "put"
     return FileNotFoundError(f"{what} was not found in {looked}: {how} {files} there.")
 
 
