@@ -60,4 +60,5 @@ def test_another_error_is_named_in_one_line(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(notebook, "papermill", papermill)
     assert notebook.main(["comparing-autoencoders"]) == 1
     sentence, log = capfd.readouterr().err.splitlines()
-    assert sentence == r"KeyError: 'no such\ncolumn'" and "in papermill" in Path(log.split(" traceback is in ")[1]).read_text()
+    assert sentence == r"KeyError: 'no such\ncolumn'"
+    assert "in papermill" in Path(log.split(" traceback is in ")[1]).read_text()

@@ -77,7 +77,7 @@ def broken_bottle(record: dict) -> SimpleNamespace:
         epochs=record["config"]["epochs"],
     )  # fmt: skip
     if bottle.score <= bottle.good.max():
-        raise ValueError("The landing page says that its bottle scores higher than all good ones; its record does not show that.")
+        raise ValueError("The front page says its bottle scores above all good ones; its record does not show that.")
     return bottle
 
 
