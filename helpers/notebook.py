@@ -4,6 +4,7 @@ import ast
 import os
 import platform
 import statistics
+import textwrap
 import time
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -132,10 +133,10 @@ def class_names(p, data):
 
 
 def card(p, data):
-    """Return one line that says what this execution is: tier, data, device, versions."""
-    return (f"tier {p.tier} · {data.name} ({len(data.x):,} images, digest {data.digest}) · "
-            f"{records.device_name(p.device or engine.default_device())} · "
-            f"torch {torch.__version__} · Python {platform.python_version()}")  # fmt: skip
+    """Return what this execution is, tier, data, device and versions, in lines that fit the page."""
+    return textwrap.fill(f"tier {p.tier} · {data.name} ({len(data.x):,} images, digest {data.digest}) · "
+                         f"{records.device_name(p.device or engine.default_device())} · "
+                         f"torch {torch.__version__} · Python {platform.python_version()}", 88)  # fmt: skip
 
 
 def seconds(function, *given, repeats=3):
