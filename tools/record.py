@@ -19,6 +19,7 @@ import tomllib
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,7 +87,7 @@ def missing(listed, into, device=None):
 
 
 def paces(into, device=None):
-    """Return {(method, data set, precision): seconds an epoch} of the records, by their quickest run.
+    """Return {(method, data set, precision): seconds an epoch} of the records, the median over their runs.
 
     A processor's pace says nothing of a GPU's, so only records of the device's kind count.
     """
@@ -96,7 +97,7 @@ def paces(into, device=None):
         config, happened = record["config"], record["provenance"]
         if happened["device"].startswith("CPU") == on_cpu:
             found[_kind(config)].append(happened["seconds"] / max(config["epochs"], 1))
-    return {kind: min(seconds) for kind, seconds in found.items()}
+    return {kind: median(seconds) for kind, seconds in found.items()}
 
 
 def _kind(config):
