@@ -488,14 +488,19 @@ def test_own_folder_with_names_of_ones_own(tmp_path):
     assert found.files[4].endswith("/test/crack/IMG 0.JPG")
 
 
-def test_what_no_folder_judges_counts_neither_as_good_nor_as_defective(tmp_path):
+@pytest.mark.parametrize("packed", ["", ".zip", ".tar.gz"])
+def test_what_no_folder_judges_counts_neither_as_good_nor_as_defective(tmp_path, packed):
     """A chapter measures, so a picture of no known kind would make its numbers wrong."""
-    first = load(f"folder:{own_folder(tmp_path)}")
+    path = own_folder(tmp_path / "mine")
+    first = load(f"folder:{path}")
     for name in ("score/a.png", "test/unknown/b.png", "test/c.png"):
-        draw(tmp_path / name)
-    with pytest.warns(UserWarning, match=rf"^3 files in {tmp_path} are left out, since no folder says whether"):
-        found = load(f"folder:{tmp_path}")
-    assert found.files == first.files and torch.equal(found.x, first.x)
+        draw(path / name)
+    if packed:
+        path = pack(path, tmp_path / f"mine{packed}")
+    for _ in range(2):  # the second time from the cache
+        with pytest.warns(UserWarning, match=rf"^3 pictures in {path} are left out, since no folder says whether"):
+            found = load(f"folder:{path}")
+        assert found.files == first.files and torch.equal(found.x, first.x)
 
 
 def test_a_folder_with_more_files_than_pictures_could_be_is_refused_before_the_walk_goes_on(tmp_path, monkeypatch):

@@ -127,24 +127,24 @@ def _folder(choice, data_root, size, read):
     if not choice or not path.exists():
         raise FileNotFoundError(f"There is no folder {choice!r}; write folder:PATH with the path of your pictures.")
 
-    def place_of(name):
+    def where(name):
         return own_place(name, path.name.split(".")[0])
 
-    def where(name):
-        at = place_of(name)
-        return at if at and at.kind != "unknown" else None
+    def wanted(name):
+        at = where(name)
+        return None if at and at.part == "ground_truth" and at.kind == "unknown" else kind_of_file(at)
 
     if path.is_dir():
-        files, unread = walked(path, MOST_FILES)
+        unread = walked(path, MOST_FILES)[1]
         if unread:
             warnings.warn(f"{len(unread)} files or folders in {path} may not be read and are passed over, the first is "
                           f"{unread[0]}.", stacklevel=2)  # fmt: skip
-        places = map(place_of, (file.relative_to(path).as_posix() for file in files))
-        unknown = sum(at is not None and at.kind == "unknown" for at in places)
-        if unknown:
-            warnings.warn(f"{unknown} files in {path} are left out, since no folder says whether they are good.",
-                          stacklevel=2)  # fmt: skip
-    held = read(path, "labelled", lambda name: kind_of_file(where(name)))
+    held = read(path, "placed", wanted)
+    known = np.array([where(name).kind != "unknown" for name in held.names], bool)
+    if not known.all():
+        warnings.warn(f"{(~known).sum()} pictures in {path} are left out, since no folder says whether they are good.",
+                      stacklevel=2)  # fmt: skip
+        held = held._replace(names=[name for name, kept in zip(held.names, known) if kept], x=held.x[known])
     places = [where(name) for name in held.names]
     if not any(at.part == "train" for at in places):
         raise ValueError(f"{path} holds no good pictures to train on; put them into train/good/.")
