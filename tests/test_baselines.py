@@ -419,6 +419,15 @@ def test_the_subspace_stays_orthonormal_in_training():
 # Deep SVDD
 
 
+def test_the_phases_of_deep_svdd_are_the_authors_and_shrink_with_the_epochs():
+    assert deep_svdd.phases(300) == dict(pretrain_epochs=150, pretrain_drop=50, drop=50, warm_up=10)
+    assert deep_svdd.phases(500, 3) == dict(pretrain_epochs=350, pretrain_drop=250, drop=50, warm_up=10)
+    assert deep_svdd.phases(30) == dict(pretrain_epochs=15, pretrain_drop=5, drop=5, warm_up=1)
+    assert min(n for name, n in deep_svdd.phases(1, 3).items() if name != "warm_up") == 1  # a rate must not fall at 0
+    with pytest.raises(ValueError, match="1 and for 3 channels, not for 2"):
+        deep_svdd.phases(30, 2)
+
+
 def test_the_networks_of_deep_svdd():
     for channels, side, code, count in ((1, 28, 32, 7_272), (3, 32, 128, 520_544)):
         method = DeepSVDD(channels)

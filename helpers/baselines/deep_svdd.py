@@ -37,6 +37,20 @@ from torch.nn import functional as F
 from helpers.engine import Player
 
 OBJECTIVES = ("one-class", "soft-boundary")
+EPOCHS = {1: 300, 3: 500}  # of both phases together, by channels: MNIST and CIFAR-10
+
+
+def phases(epochs, channels=1):
+    """Return the settings that part `epochs` into two phases as the authors' code parts its 300, or its 500 in colour.
+
+    ValueError for other numbers of channels than 1 and 3.
+    """
+    if channels not in EPOCHS:
+        raise ValueError(f"Deep SVDD has networks for 1 and for 3 channels, not for {channels!r}.")
+    full, of_full = EPOCHS[channels], dict(pretrain_epochs=150, pretrain_drop=50, drop=50)
+    if channels == 3:
+        of_full |= dict(pretrain_epochs=350, pretrain_drop=250)
+    return {name: max(1, epochs * n // full) for name, n in of_full.items()} | {"warm_up": epochs * 10 // full}
 
 
 class DeepSVDD(nn.Module):
