@@ -90,7 +90,10 @@ def dcgan_pm1(images):
 
 
 def dcgan_side(images):
-    """Return the side that uint8 images (B, C, H, H) have after `dcgan_pm1`; ValueError for what it cannot take."""
+    """Return the side that uint8 images (B, C, H, H) have after `dcgan_pm1`, 32 for 28; ValueError for other sizes.
+
+    It is the `side` that networks are made with.
+    """
     return dcgan_pm1(images[:1]).shape[-1]
 
 
@@ -154,7 +157,8 @@ def squared_error(x, recon):
 def batch_statistics(*nets):
     """Let every batch norm use the statistics of its batch, as in training, and leave its running ones as they are.
 
-    So score models that never call eval(); a score then depends on the images beside it.
+    So score models that never call eval(); a score then depends on the images beside it. Enter it inside of a method's
+    `score`: `engine.score` itself sets every layer to eval mode first.
     """
     norms = [layer for net in nets for layer in net.modules() if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d))]
     before = [(layer.training, layer.track_running_stats) for layer in norms]

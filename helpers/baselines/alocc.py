@@ -8,7 +8,7 @@ x~ = x + eta, eta ~ N(0, noise^2), a refiner R and a discriminator D:
     OCC1(x) = D(x)     OCC2(x) = D(R(x)), low for anomalies: R improves what is normal and distorts what is not
 
 R is convolutional throughout, without a code: a DCGAN encoder down to 4x4 and a decoder back. With first width 32 it
-goes down by 32, 64 and 128 features for 32x32, as the released one. RMSprop 2e-3, batches of 128, 40 epochs.
+goes down by 32, 64 and 128 features for 32x32, as the released one does. RMSprop 2e-3, batches of 128, 40 epochs.
 
 Where this differs:
 
@@ -22,6 +22,9 @@ Where this differs:
   range of pixels. The code draws the noise once for all epochs, here it is new in each batch.
 - The paper stops once ||x - R(x~)||^2 is small enough, and the code leaves the epoch to the eye. Here training runs on,
   and D may win or R collapse, as users of the code report.
+- The released code never leaves training mode, so an image is scored with the statistics of its batch; here in
+  eval mode. Its kernels are 5x5, its first layer has a batch norm too, and its way up has 32 and 16 features; here 4x4,
+  none, and 64 and 32.
 - ALGAN's comparison has pictures of 256x256, batches of 16, 512 epochs, and networks like a DCGAN's.
 """
 

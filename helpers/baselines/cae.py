@@ -25,7 +25,7 @@ from helpers.engine import Player, step_decay
 from helpers.nets import decoder32, encoder32, pad32_pm1
 
 E3_ADAM = partial(Adam, lr=1e-3, eps=1e-7, weight_decay=5e-4)
-PRESETS = {
+PRESETS = {  # a record does not notice another number in step_decay, so a change of it needs a name of its own
     "as_printed": dict(optimizer=partial(SGD, lr=0.1), schedule=step_decay(50), gain=0.02, error="l1"),
     "as_released": dict(optimizer=E3_ADAM, schedule=None, gain=0.02, error="l1"),
     "e3": dict(optimizer=E3_ADAM, schedule=None, gain=None, error="l2"),

@@ -15,7 +15,8 @@ Where this differs:
   `released_bug=True` does the same.
 - With the right factor and lam 0.00065, S takes all that is not reconstructed, of every image, and nothing is learnt.
   The paper tunes lam against labels. Here lam is a multiple of the median error of the training images, measured
-  after each epoch, so an image keeps an S only if its error stands out.
+  after each epoch. At 0.3, as chapter 2 has it, every image keeps an S, most of what is not reconstructed; above 1 only
+  those whose error stands out.
 - From both: a new image has no S, so the score is the error of x itself. The released score is the error of X - S,
   which is the same as long as S is 0.
 """
