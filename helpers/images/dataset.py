@@ -31,7 +31,7 @@ class Images:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of the SHA-256 over shape and bytes of x, y, test and masks.
+        """16 hex digits of the SHA-256 over shape and bytes of x, y, test and masks; without masks, of kinds too.
 
         JPEG pictures may decode to other bytes under another build of Pillow: those of Magnetic Tile Defects did.
         """
@@ -40,6 +40,8 @@ class Images:
             if part is not None:
                 sha.update(repr(tuple(part.shape)).encode())
                 sha.update(part.contiguous().numpy())
+        if self.kinds is not None and self.masks is None:
+            sha.update(repr(self.kinds).encode())
         return sha.hexdigest()[:16]
 
 
