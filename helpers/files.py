@@ -81,13 +81,18 @@ def _note(folder, digests):
         file.write("".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode())
 
 
+def noted(folder):
+    """Return {name: SHA-256} of the files that a folder's manifest names, "" for one that was being written."""
+    manifest = Path(folder) / MANIFEST
+    text = manifest.read_text(encoding="utf-8", errors="replace") if manifest.exists() else ""
+    named = {name: digest for digest, _, name in (line.rpartition("  ") for line in text.splitlines())}
+    return {name: digest for name, digest in named.items() if Path(name).name == name}  # no way out of this folder
+
+
 def _ours(folder):
     """The files of a folder that are as its manifest says, or were being written when it was noted."""
-    manifest = folder / MANIFEST
-    text = manifest.read_text(encoding="utf-8", errors="replace") if manifest.exists() else ""
-    noted = {name: digest for digest, _, name in (line.rpartition("  ") for line in text.splitlines())}
-    return [name for name, digest in noted.items()  # a name with a folder in it would lead out of this one
-            if Path(name).name == name and (folder / name).is_file() and digest in ("", _sha256(folder / name))]
+    return [name for name, digest in noted(folder).items()
+            if (folder / name).is_file() and digest in ("", _sha256(folder / name))]
 
 
 def _sha256(path):

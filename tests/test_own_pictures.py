@@ -94,15 +94,14 @@ def test_what_cannot_be_used_is_named_with_the_reason(tmp_path):
     whole = (tmp_path / "good" / "IMG_0000.jpg").read_bytes()
     (tmp_path / "good" / "half.jpg").write_bytes(whole[:len(whole) // 2])
     draw(tmp_path / "elsewhere" / "a.png")
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / files.MANIFEST).touch()
-    draw(tmp_path / "results" / "overlay-001.jpg")
+    with files.renewed(tmp_path / "good", ["overlay-001.jpg"]) as folder:  # beside the pictures
+        draw(folder / "overlay-001.jpg")
     found = own.look(tmp_path, 16)
     assert [one.file for one in found.pictures] == [f"good/IMG_000{i}.jpg" for i in range(3)]
     assert sorted(found.passed_over) == [
         "elsewhere/a.png (lies in none of the folders train, test, ground_truth, good, bad, score)",
         "good/empty.jpg (is empty)", "good/half.jpg (is damaged or truncated)", "good/notes.txt (is not a picture)",
-        "results/ (was written by this book)"]  # fmt: skip
+        f"good/{files.MANIFEST} and what it names (were written by this book)"]  # fmt: skip
     assert "Passed over: " in own.described(found)[-1]
 
 
@@ -114,7 +113,11 @@ def test_pictures_of_twelve_bits_are_seen_as_such(tmp_path):
     found = own.look(tmp_path, 40)
     assert found.how["white"] == 4095 and "12" in "\n".join(own.described(found))
     assert [int(one.squares.max()) for one in found.pictures] == [255, 127]
-    assert own.look(tmp_path, 40, white=65535).pictures[0].squares.max() == 15  # what a saved detector was fitted to
+    for white, also in ((65535, []), (4095, [ramp * 16])):  # what a saved detector was fitted to
+        for name, values in zip("cd", also):
+            Image.fromarray(values).save(tmp_path / "good" / f"{name}.png")
+        with pytest.raises(ValueError, match=f"use 1[26] bits, but {white} counts as white for this detector"):
+            own.look(tmp_path, 40, white=white)
     with pytest.raises(decoding.BrokenPicture, match="uses at most 12 of its 16 bits"):
         decoding.picture((tmp_path / "good" / "a.png").read_bytes(), 40)
 

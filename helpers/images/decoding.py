@@ -1,7 +1,6 @@
 """One picture file to pixels: whatever a camera or an office program wrote, or one sentence on why not."""
 
 import io
-import warnings
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -36,17 +35,18 @@ def exact(raw: bytes, size: int) -> np.ndarray:
 def mask(raw: bytes, size: int) -> np.ndarray:
     """Decode a mask file to (1, size, size) bool: True where at least half of the pixel is marked: above 127.
 
-    In a mask of small numbers, such as 0 and 1, all above 0 is marked. A defect too small for half a pixel keeps the
-    one pixel it covers most, so a mask never becomes empty by its resizing.
+    In a mask of small numbers, such as 0 and 1, all above 0 is marked. In one of colours the brightest channel counts,
+    and transparent parts are not marked. A defect too small for half a pixel keeps the one pixel it covers most, so a
+    mask never becomes empty by its resizing.
     """
-    values = np.asarray(opened(raw, white=255).convert("L"))
+    values = np.asarray(opened(raw, white=255, ground="black")).max(-1)
     marked = Image.fromarray((values > (127 if values.max() > NUMBERS else 0)).astype(np.float32))
     share = np.asarray(marked.resize((size, size), Image.Resampling.BOX))
     return ((share > 0) & (share >= min(0.5, share.max()) - 1e-6))[None]
 
 
-def opened(raw: bytes, white: int | None = None) -> Image.Image:
-    """The decoded file as an upright RGB image; BrokenPicture where there is none.
+def opened(raw: bytes, white: int | None = None, ground: str = "white") -> Image.Image:
+    """The decoded file as an upright RGB image on a ground of this colour; BrokenPicture where there is none.
 
     `white` is the brightest value of a picture with 16 bits a pixel, 65535 unless a camera used fewer of them. With
     None, one that seems to use fewer is refused: nobody could tell it from a dark one.
@@ -54,11 +54,11 @@ def opened(raw: bytes, white: int | None = None) -> Image.Image:
     if not raw:
         raise BrokenPicture("is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(raw))
-            image.load()
-            return _rgb(ImageOps.exif_transpose(image), white)
+        image = Image.open(io.BytesIO(raw))
+        if image.width * image.height > Image.MAX_IMAGE_PIXELS:  # of which Pillow only warns
+            raise Image.DecompressionBombError
+        image.load()
+        return _rgb(ImageOps.exif_transpose(image), white, ground)
     except BrokenPicture:
         raise
     except UnidentifiedImageError as error:
@@ -78,7 +78,7 @@ def brightest(path) -> int:
         return 0
 
 
-def _rgb(image: Image.Image, white) -> Image.Image:
+def _rgb(image: Image.Image, white, ground) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel; a full 32-bit picture has no agreed white
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -90,6 +90,6 @@ def _rgb(image: Image.Image, white) -> Image.Image:
     if image.mode == "F":
         raise BrokenPicture("holds fractional numbers; save it with 8 or 16 bits a channel")
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        below = Image.new("RGBA", image.size, ground)
+        return Image.alpha_composite(below, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")

@@ -62,6 +62,11 @@ def own_place(name: str, category: str) -> Place | None:
     return within(mark, below[0] if below else "unknown", below[1:])
 
 
+def marked(at: Place) -> tuple:
+    """What a picture and its mask have in common."""
+    return at.category, at.kind, str(PurePosixPath(at.file).with_suffix("")).removesuffix("_mask")
+
+
 def kind_of_file(where: Place | None) -> str | None:
     """What `archives.decoded` shall do with a file of this place."""
     return where and ("mask" if where.part == "ground_truth" else "picture")
@@ -77,12 +82,11 @@ def assemble(name: str, found: list[tuple[Decoded, object]], classes: tuple[str,
     for held, where in found:
         rows += [(where(file), picture, held) for file, picture in zip(held.names, held.x, strict=True)]
         for file, mask in zip(held.mask_names, held.masks, strict=True):
-            category, _, kind, mask_file = where(file)
-            masks[category, kind, PurePosixPath(mask_file).stem.removesuffix("_mask")] = mask
+            masks[marked(where(file))] = mask
     rows.sort(key=lambda row: (classes.index(row[0].category), row[0].part != "train", *row[0][2:]))
     kept, outlines = [], []
     for at, picture, held in rows:
-        outline = masks.get((at.category, at.kind, PurePosixPath(at.file).stem))
+        outline = masks.get(marked(at))
         if outline is None:
             if masks and at.kind != "good":
                 if any("ground_truth/" in file for file in held.broken):

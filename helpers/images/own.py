@@ -10,17 +10,17 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
-from ..files import MANIFEST
+from ..files import MANIFEST, noted
 from .archives import LARGEST, walked
-from .decoding import BrokenPicture, brightest, mask, opened
-from .layouts import MARKS, Place, own_place
+from .decoding import FEW, BrokenPicture, brightest, mask, opened
+from .layouts import MARKS, Place, marked, own_place
 
 SHAPES = ("pad", "squeeze", "tile")
 MOST_FILES = 3000  # their squares and maps are all in memory, a gigabyte and a half
@@ -62,8 +62,8 @@ def look(folder, size=256, shape="pad", tiles=1, white=None) -> Folder:
     """Read the pictures of a folder in squares of size x size pixels.
 
     `white` is the largest value of pictures with 16 bits a pixel; None takes the smallest of WHITES that holds them.
-    FileNotFoundError where there is no folder; ValueError for another shape, and for a folder without pictures or with
-    more than MOST_FILES files.
+    FileNotFoundError where there is no folder; ValueError for another shape, for pictures brighter than white or all
+    too dark for it, and for a folder without pictures or with more than MOST_FILES files.
     """
     folder = Path(os.path.expanduser(folder)).resolve()
     if not folder.is_dir():
@@ -76,14 +76,17 @@ def look(folder, size=256, shape="pad", tiles=1, white=None) -> Folder:
         places = {name: Place(folder.name, "all", "unknown", name) for name in files}
     strayed = [name for name, at in places.items() if at is None]
     passed_over += [f"{name} (lies in none of the folders {', '.join(MARKS)})" for name in strayed]
-    marks = {_marked(at): files[name] for name, at in places.items() if at and at.part == "ground_truth"}
+    marks = {marked(at): files[name] for name, at in places.items() if at and at.part == "ground_truth"}
     wanted = [(name, at) for name, at in places.items() if at and at.part != "ground_truth"]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        largest = max(pool.map(brightest, (files[name] for name, _ in wanted)), default=0)
         if white is None:
-            largest = max(pool.map(brightest, (files[name] for name, _ in wanted)), default=0)
             white = next((value for value in WHITES if largest <= value), WHITES[-1]) if largest else WHITES[-1]
+        elif largest > white or 0 < largest < FEW <= white // 4:
+            raise ValueError(f"The pictures of {folder} use {largest.bit_length()} bits, but {white} counts as white "
+                             "for this detector; fit one to pictures like these.")  # fmt: skip
         how = dict(size=size, shape=shape, tiles=tiles, white=white)
-        read = list(pool.map(lambda one: _read(files[one[0]], *one, marks.get(_marked(one[1])), how), wanted))
+        read = list(pool.map(lambda one: _read(files[one[0]], *one, marks.get(marked(one[1])), how), wanted))
     pictures = [one for one in read if isinstance(one, Picture)]
     passed_over += [one for one in read if isinstance(one, str)]
     if not pictures:
@@ -138,10 +141,12 @@ def save(images, folder, products):
 def _files(folder):
     """The files of a folder, {name: path}, without what this book wrote; and what is passed over."""
     files, unread = walked(folder, MOST_FILES)
-    ours = {file.parent for file in files if file.name == MANIFEST}  # results are no new pictures
-    kept = [file for file in files if not ours & set(file.parents)]
+    places = sorted(file.parent for file in files if file.name == MANIFEST)
+    ours = {place / name for place in places for name in (MANIFEST, *noted(place))}  # results are no new pictures
+    kept = [file for file in files if file not in ours]
     passed_over = [f"{name} (may not be read)" for name in unread]
-    passed_over += [f"{place.relative_to(folder)}/ (was written by this book)" for place in sorted(ours)]
+    passed_over += [f"{place.relative_to(folder).as_posix()}/{MANIFEST} and what it names (were written by this book)"
+                    for place in places]  # fmt: skip
     unnameable = [file for file in kept if not _nameable(file)]
     passed_over += [f"{file.name.encode(errors='replace').decode()} (has a name that is not UTF-8)"
                     for file in unnameable]  # fmt: skip
@@ -153,11 +158,6 @@ def _nameable(file):
         return bool(str(file).encode())
     except UnicodeEncodeError:
         return False
-
-
-def _marked(at):
-    """What a picture and its mask have in common."""
-    return at.category, at.kind, str(PurePosixPath(at.file).with_suffix("")).removesuffix("_mask")
 
 
 def _read(path, name, at, mask_path, how):
