@@ -643,6 +643,92 @@ def test_a_mask_is_half_covered_pixels_and_never_vanishes():
     assert not decoding.mask(as_bytes(Image.new("L", (40, 40), 127), "PNG"), 4).any()
 
 
+@pytest.mark.parametrize("kind", ["palette", "white on nothing", "red on nothing", "red on black"])
+def test_a_mask_in_colour_or_with_transparent_parts_marks_what_it_shows(kind):
+    shape = np.zeros((8, 8), np.uint8)
+    shape[:4, :4] = 1
+    if kind == "palette":
+        image = Image.fromarray(shape, "P")
+        image.putpalette([0, 0, 0, 128, 0, 0])  # the first colours of many tools for segmentation
+    else:
+        colours = np.array([[0, 0, 0, 255 * kind.endswith("black")], [255, *[255 * kind.startswith("white")] * 2, 255]])
+        image = Image.fromarray(colours[shape].astype(np.uint8), "RGBA")
+    assert (decoding.mask(as_bytes(image, "PNG"), 8)[0] == shape.astype(bool)).all()
+
+
+def test_masks_of_one_name_in_two_folders_stay_apart(tmp_path):
+    own_folder(tmp_path)
+    for day, half in (("day1", np.s_[:, :20]), ("day2", np.s_[:, 20:])):
+        mark = np.zeros((40, 40), np.uint8)
+        mark[half] = 255
+        for part in ("test", "ground_truth"):
+            draw(tmp_path / part / "scratch" / day / "001.png")
+        Image.fromarray(mark).save(tmp_path / "ground_truth/scratch" / day / "001.png")
+    for lost in (tmp_path / "bad/crack").iterdir():
+        lost.unlink()
+    found = load(f"folder:{tmp_path}")
+    shares = {file: mask[0, :, :8].float().mean().item() for file, mask in zip(found.files, found.masks)}
+    assert [share for file, share in shares.items() if "scratch" in file] == [1, 0]
+
+
+def test_another_label_is_another_digest_where_no_mask_tells(tmp_path):
+    """Else a record that was made with the wrong label would answer for the right one."""
+    own_folder(tmp_path)
+    first = load(f"folder:{tmp_path}")
+    os.rename(tmp_path / "bad/crack/IMG 1.JPG", tmp_path / "test/good/A.JPG")  # the pixels keep their order
+    second = load(f"folder:{tmp_path}")
+    assert torch.equal(first.x, second.x) and first.kinds != second.kinds and first.digest != second.digest
+
+
+def test_as_the_finder_and_tar_pack_a_folder(tmp_path):
+    plain = load(f"folder:{own_folder(tmp_path / 'mine')}")
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for file in (tmp_path / "mine").rglob("*.*"):
+            archive.write(file, file.relative_to(tmp_path))
+            archive.writestr(f"__MACOSX/{file.relative_to(tmp_path).parent}/._{file.name}", b"Mac OS X")
+    with tarfile.open(tmp_path / "mine.tar", "w") as archive:
+        archive.add(tmp_path / "mine", ".")
+    for name in ("mine.zip", "mine.tar"):
+        packed = load(f"folder:{tmp_path / name}")
+        assert torch.equal(packed.x, plain.x) and packed.kinds == plain.kinds and packed.classes == ("mine",)
+    (tmp_path / "MVTecAD").mkdir()
+    with tarfile.open(tmp_path / "MVTecAD/bottle.tar", "w") as archive:
+        archive.add(product(tmp_path / "other", "bottle"), ".")
+    assert load("mvtec:bottle", tmp_path).classes == ("bottle",)
+
+
+def test_four_categories_do_not_answer_for_another_four(tmp_path):
+    names = ("bottle", "cable", "capsule", "carpet", "grid")
+    for name in names:
+        product(tmp_path / "mvtec_anomaly_detection", name)
+    pack(tmp_path / "mvtec_anomaly_detection", tmp_path / "packed/mvtec_anomaly_detection.tar")
+    for four in (names[:4], names[1:]):
+        assert load(f"mvtec:{','.join(four)}", tmp_path / "packed").classes == four
+
+
+def test_a_file_that_may_be_read_again_is_no_longer_broken(tmp_path, monkeypatch):
+    own_folder(tmp_path)
+    read = Path.read_bytes
+
+    def refused(path):
+        if path.name == "IMG 0.JPG" and path.parent.name == "crack":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match=r"IMG 0.JPG \(cannot be read: Permission"):
+        patch.setattr(Path, "read_bytes", refused)
+        load(f"folder:{tmp_path}")
+    assert len(load(f"folder:{tmp_path}").files) == 7
+
+
+@pytest.mark.parametrize("name, folder, hint", [("mtd", "MTD", "MT_Free/Imgs"), ("coil100", "coil-100", "obj1__0.png")])
+def test_a_folder_of_the_right_name_without_pictures(tmp_path, name, folder, hint):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "README.txt").write_text("to come")
+    with pytest.raises(FileNotFoundError, match=f"{folder} holds no pictures .*{hint}"):
+        load(name, tmp_path)
+
+
 def messy(tmp_path):
     folder = product(tmp_path, "box", train=5)
     good = folder / "train/good"
@@ -814,7 +900,7 @@ def test_wrong_names_and_sizes_are_told_before_anything_is_read(tmp_path):
 
 def test_the_generated_set_comes_by_name():
     assert load("parts:2", size=24).digest != load("parts", size=24).digest
-    assert load("parts", size=24).name == "parts"
+    assert load("parts", size=24).name == "parts" and load("parts:2", size=24).name == "parts 2"
 
 
 def test_the_fingerprint_of_an_archive_is_its_sha256(tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 
 from .cache import read_cached, write_cached
 
-VERSION = 1  # of the cache: raise it when the same file would give other pixels
+VERSION = 2  # of the cache: raise it when the same file would give other pixels
 HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
            tarfile.GNUTYPE_LONGLINK)  # fmt: skip
 LONGEST = 2**20  # bytes of such a header: names and times
@@ -50,7 +50,7 @@ def decoded(path: Path, size: int, label: str, wanted, progress: bool = True) ->
     if kept and _fits(kept, size):
         return Decoded(*(kept[field] if field in ("x", "masks") else kept[field].tolist() for field in Decoded._fields))
     found = _decode(path, size, wanted, progress)
-    if found.names:
+    if found.names and not any("(cannot be read" in one for one in found.broken):  # which may be, another time
         texts = {field: np.array(value or [""])[:len(value)]  # an empty list alone would be an array of floats
                  for field, value in found._asdict().items() if isinstance(value, list)}
         write_cached(cached, x=found.x, masks=found.masks, **texts)
@@ -107,6 +107,10 @@ def _left_alone(name):
     return name.startswith(".") or "__MACOSX" in name or name in ("Thumbs.db", "desktop.ini")
 
 
+def _hidden(name):
+    return any(map(_left_alone, PurePosixPath(name).parts))
+
+
 def _listed(folder: Path):
     return [(file.relative_to(folder).as_posix(), file) for file in walked(folder)[0]]
 
@@ -158,10 +162,11 @@ def _tarred(path, wanted, bar):
             if not (member.isfile() or member.isdir()):
                 raise ValueError(f"{path} is refused: its member {member.name!r} is a link or a device.")
             _check_inside(path, member.name)
-            kind = wanted(member.name) if member.isfile() else None
+            name = PurePosixPath(member.name).as_posix()  # without the "./" of some packers
+            kind = wanted(name) if member.isfile() and not _hidden(name) else None
             if kind:
-                _check_size(path, member.name, member.size)
-                yield member.name, kind, archive.extractfile(member).read()
+                _check_size(path, name, member.size)
+                yield name, kind, archive.extractfile(member).read()
             archive.members.clear()  # which a million empty ones would fill
             bar.update(file.tell() - bar.n)
         # tarfile takes a file that stops between two members for a whole one; a whole one ends in an empty block
@@ -177,16 +182,17 @@ def _zipped(path, wanted, bar):
             if member.external_attr >> 28 == 0o12:
                 raise ValueError(f"{path} is refused: its member {member.filename!r} is a link.")
             _check_inside(path, member.filename)
-            kind = None if member.is_dir() else wanted(member.filename)
+            name = PurePosixPath(member.filename).as_posix()
+            kind = None if member.is_dir() or _hidden(name) else wanted(name)
             if kind:
-                _check_size(path, member.filename, member.file_size)
-                yield member.filename, kind, archive.read(member)
+                _check_size(path, name, member.file_size)
+                yield name, kind, archive.read(member)
             bar.update(member.compress_size)
 
 
 def _check_inside(path, name):
     parts = PurePosixPath(name.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+    if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
         raise ValueError(f"{path} is refused: its member {name!r} points outside of the archive.")
 
 

@@ -106,8 +106,7 @@ def _mvtec(choice, data_root, size, read):
             at = place(name, categories[0])
             return at if at and at.category in categories else None
 
-        label = "mvtec-" + "-".join(categories if len(categories) < 4 else [str(len(categories))])
-        held = read(path, label, lambda name, where=where: kind_of_file(where(name)))
+        held = read(path, "mvtec-" + "-".join(categories), lambda name, where=where: kind_of_file(where(name)))
         found.append((held, where))
         seen.update(where(name).category for name in held.names)
     classes = tuple(category for category in asked if category in seen)
@@ -173,6 +172,8 @@ def _mtd(choice, data_root, size, read):
     held = read(path, "mtd", lambda name: (m := TILE.search(name)) and ("picture" if m[4] == "jpg" else "mask"))
     masks = {name[:-4]: mask for name, mask in zip(held.mask_names, held.masks, strict=True)}
     rows = [i for i, name in enumerate(held.names) if name[:-4] in masks]
+    if not rows:
+        raise FileNotFoundError(f"{path} holds no pictures with masks, such as MT_Free/Imgs/exp1_num_1.jpg and .png.")
     files = tuple(held.names[i] for i in rows)
     kinds = tuple(TILE.search(file)[1].lower().replace("free", "good") for file in files)
     groups = None if plain else tiles(files)
@@ -196,6 +197,8 @@ def _coil(choice, data_root, size, read):
                       "https://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php,")
     held = read(path, "coil100", lambda name: COIL.search(name) and "picture")
     views = sorted((int(COIL.search(name)[1]), int(COIL.search(name)[2]), i) for i, name in enumerate(held.names))
+    if not views:
+        raise FileNotFoundError(f"{path} holds no pictures of objects, such as obj1__0.png.")
     objects = sorted({thing for thing, _, _ in views})
     order = [i for _, _, i in views]
     y = np.array([objects.index(thing) for thing, _, _ in views])

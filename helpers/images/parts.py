@@ -250,6 +250,6 @@ def make(size=128, seed=0, train=160, good=40, defects=10):
                 kinds.append(kind)
                 test.append(part > 0)
     return Images(
-        name="parts", x=torch.from_numpy(np.stack(x)), y=torch.tensor(y), classes=tuple(CATEGORIES),
-        test=torch.tensor(test), masks=torch.from_numpy(np.stack(masks)), kinds=tuple(kinds),
+        name=f"parts {seed}" if seed else "parts", x=torch.from_numpy(np.stack(x)), y=torch.tensor(y),
+        classes=tuple(CATEGORIES), test=torch.tensor(test), masks=torch.from_numpy(np.stack(masks)), kinds=tuple(kinds),
     )
