@@ -18,8 +18,8 @@ from functools import partial
 import numpy as np
 import torch
 
-# Rooms whose code decides no number on its own: data and protocol are in the configuration by content, tests hold
-# every path of the engine to the same results, and what comes after a record cannot change it.
+# Rooms that are not counted: data and protocol are in the configuration by content, tests hold every path of the engine
+# to the same results, so none may change its defaults, and what comes after a record cannot change it.
 NOT_COUNTED = {"files", "images", "protocols", "engine", "stacked", "records", "digest", "runs", "sweep", "results",
                "tables", "figures", "claims", "notebook", "chapter"}  # fmt: skip
 PLAIN = (type(None), bool, int, float, complex, str, bytes, Enum, range, torch.dtype, torch.device, np.generic)

@@ -229,8 +229,12 @@ def score(method, images, batch_size=1024, device=None):
     """Return one anomaly score an image, float64 (N,), higher = more anomalous, in eval mode.
 
     `images` is uint8 (N, C, H, W). The score of an image does not depend on the others in its batch.
+    FloatingPointError where one is NaN or infinite.
     """
-    return each_image(method, images, method.score, batch_size, device)
+    found = each_image(method, images, method.score, batch_size, device)
+    if not np.isfinite(found).all():  # the last step may have spoilt the weights after its loss was looked at
+        raise FloatingPointError("A score is not finite; try a smaller learning rate.")
+    return found
 
 
 def scores(method, images, batch_size=1024, device=None):

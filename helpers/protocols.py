@@ -124,9 +124,9 @@ def hold_out(task: Task, share: float, seed: int = 0) -> Task:
     """Keep back a share of the training images of every class, for thresholds and for when to stop.
 
     Of n images of a class, round(share * n) go to `held`, but at least one and never the last;
-    numpy.random.RandomState(seed) draws them. Images that show the same thing stay together: a picture whose twin was
-    trained on would make a threshold too tight. ValueError for a share outside of (0, 1), or a class that shows one
-    thing alone.
+    numpy.random.RandomState(seed) draws them. Images that show the same thing stay together, since a picture whose twin
+    was trained on would make a threshold too tight; so the last group drawn may bring more. ValueError for a share
+    outside of (0, 1), or a class that shows one thing alone.
     """
     if not 0 < share < 1:
         raise ValueError(f"The share to hold out must be above 0 and below 1, not {share!r}.")

@@ -21,7 +21,8 @@ from . import metrics, records
 
 PAPER = records.ROOT / "data" / "paper"
 CLASSES = ("normal_class", "anomalous_class", "category")  # columns over which a table's "mean" is taken
-FACTS = ["method", "variant", "dataset", "seed", "epochs", "paper_epochs", "batch_size", "precision", "where", "run"]
+FACTS = ["method", "variant", "dataset", "seed", "epochs", "paper_epochs", "batch_size", "precision", "code", "where",
+         "run"]  # fmt: skip
 # Lines that differ in these may still be averaged; in the precision too, since a test holds bf16 to fp32.
 FREE = {"seed", "precision", "run", "record", "value", "labels", "other_data", "paper_epochs"}
 
@@ -281,7 +282,7 @@ def _own_cells(lines, rows, columns, fixed, stand_in, unit, known):
 def _cell(group, rows, columns):
     group = group[group.epochs == group.epochs.max()]
     for name in set(group.columns) - FREE:
-        if group[name].nunique() > 1:
+        if group[name].nunique() > 1 or group[name].isna().nunique() > 1:  # None is a setting, too
             listed = ", ".join(map(str, group[name].unique()[:5]))
             raise ValueError(f"Runs of {group.method.iloc[0]} differ in {name} ({listed}), so they cannot be averaged: "
                              "name one of these.")  # fmt: skip

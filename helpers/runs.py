@@ -116,12 +116,13 @@ def configuration(job, task, device=None, precision="fp32"):
     precision = engine.resolve_precision(precision, device or engine.default_device()) if job.epochs else "fp32"
     config = {name: getattr(job, name) for name in ("method", "variant", "settings", "seed", "epochs", "batch_size")}
     config |= {"protocol": task.protocol, "data": task.digest, "precision": precision}
-    config["code"] = job.code or _digest(job.make, settings, job.evaluate, job.keep)
+    config["code"] = job.code or code_of(job.make, settings, job.evaluate, job.keep)
     return json.loads(json.dumps(config))  # tuples become lists, as in a record that was read
 
 
 @functools.lru_cache(maxsize=1000)  # a grid has many runs of few methods
-def _digest(make, settings, evaluate, keep):
+def code_of(make, settings, evaluate, keep):
+    """Return the digest of the code behind a method with these settings, as JSON, its evaluation and what it keeps."""
     with seeded(0):
         method = make(**json.loads(settings))
     return code_digest(method, evaluate, *([keep] if keep else []))

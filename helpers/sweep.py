@@ -32,6 +32,7 @@ from . import runs
 copyreg.pickle(type(torch.classes), lambda module: (importlib.import_module, ("torch.classes",)))
 
 PATIENCE = 3  # seconds for a scheduler to answer
+ONE_AT_A_TIME = threading.Lock()  # torch's random numbers are a process's own, so threads of a Dask worker take turns
 
 
 class Records(list):
@@ -61,6 +62,7 @@ def sweep(jobs, folder, *, tier="quick", device=None, precision="fp32", budget_m
     A loss that is not finite stops only its own run; the FloatingPointError that names the run comes after the
     others have ended. Any other error, Ctrl-C included, stops the sweep at once, and what has ended is recorded.
     """
+    runs.code_of.cache_clear()  # a cell that was run again may have changed what a class uses, and not the class
     end = math.inf if budget_minutes is None else time.monotonic() + 60 * budget_minutes
     folders = folder if isinstance(folder, list) else [folder] * len(jobs)
     configs = [runs.configuration(job, job.task(), device, precision) for job in jobs]
@@ -68,7 +70,7 @@ def sweep(jobs, folder, *, tier="quick", device=None, precision="fp32", budget_m
     missing = [number for number, record in found.items() if record is None]
     pace = defaultdict(list)  # kind of run, and how many at once -> seconds an epoch
     failed, too_long = {}, {}  # numbers -> errors, methods -> minutes of one run
-    kinds = [(config["method"], config["data"]) for config in configs]
+    kinds = [(config["method"], config["data"], config["epochs"] > 0) for config in configs]
     lengths = [max(job.epochs, 1) for job in jobs]  # a method without epochs is still something to do
     groups = _groups(missing, configs, folders, stack)
     alone, unstackable, ended = [], set(), 0
@@ -89,7 +91,8 @@ def sweep(jobs, folder, *, tier="quick", device=None, precision="fp32", budget_m
                     alone.extend(group)
                 elif not late:  # a worker cannot read a notebook's cells, so it is told their digest
                     named = [replace(jobs[number], code=configs[number]["code"]) for number in group]
-                    yield joblib.delayed(_run)(group, named, folders[number], options, math.inf if seen else left, show)
+                    own = options | {"precision": configs[number]["precision"]}  # a worker might read "auto" otherwise
+                    yield joblib.delayed(_run)(group, named, folders[number], own, math.inf if seen else left, show)
 
         while groups:
             for group, outcome, seconds in parallel(in_time(groups)):
@@ -98,7 +101,7 @@ def sweep(jobs, folder, *, tier="quick", device=None, precision="fp32", budget_m
                     found.update(zip(group, outcome, strict=True))
                     pace[kinds[number], size].append(seconds / lengths[number])
                 elif isinstance(outcome, OutOfTime):
-                    pace[kinds[number], size].append(math.inf)
+                    pace[kinds[number], size].append(outcome.args[0] / lengths[number])  # a shorter one may fit
                     if size == 1 and (minutes := outcome.args[0] / 60) > budget_minutes:
                         too_long[configs[number]["method"]] = minutes
                 elif size == 1:
@@ -191,7 +194,7 @@ def connected(scheduler):
     except Exception as error:
         client.close()
         raise ConnectionError(f"The Dask cluster at {scheduler} has no workers: start one with "
-                              f"`dask worker {scheduler}`.") from error  # fmt: skip
+                              f"`dask worker {scheduler} --nworkers 4 --nthreads 1`.") from error  # fmt: skip
     return client
 
 
@@ -224,7 +227,8 @@ def _run(group, jobs, folder, options, allowed, show):
 
     cannot_stack = (ValueError, RuntimeError) if len(jobs) > 1 else ()
     try:
-        outcome = runs.run_many(jobs, folder, progress=watch, **options)
+        with ONE_AT_A_TIME:
+            outcome = runs.run_many(jobs, folder, progress=watch, **options)
     except (FloatingPointError, OutOfTime, *cannot_stack) as error:
         outcome = error.with_traceback(None)  # which would keep the images and weights of this group
     return group, outcome, time.monotonic() - begin

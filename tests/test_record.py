@@ -183,6 +183,27 @@ def test_a_recording_that_is_killed_goes_on_from_its_records(listed, tmp_path):
     assert len(records.read_all(into / "comparing-autoencoders", method="CAE")) > 2
 
 
+def test_a_clone_that_was_killed_half_way_is_not_taken_for_the_tree(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "COPY", tmp_path / "copies")
+    monkeypatch.setattr(record.os, "execve", lambda *_: None)
+    monkeypatch.setattr(record.os, "chdir", lambda *_: None)
+    monkeypatch.setattr(record.os, "nice", lambda *_: None)
+    clone = subprocess.run
+
+    def killed(command, **options):
+        if command[1] != "clone":
+            return clone(command, **options)
+        clone([*command[:2], "--no-checkout", *command[2:]], **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(record.subprocess, "run", killed)
+        record.in_a_copy([], tmp_path / "runs")
+    record.in_a_copy([], tmp_path / "runs")
+    [tree] = (tmp_path / "copies").iterdir()
+    assert (tree / "helpers").is_dir() and (tree / "tools").is_dir()
+
+
 def test_the_copy_is_the_committed_tree_and_the_only_process(tmp_path):
     """A wrapper that waits for it would leave it behind when killed."""
     program = (f"from pathlib import Path; from tools import record; record.COPY = Path({str(tmp_path / 'copies')!r}); "

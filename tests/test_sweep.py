@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from helpers import engine, records, runs, stacked
+from helpers.baselines import cae
 from helpers.runs import Job
 from helpers.sweep import sweep
 
@@ -174,6 +175,26 @@ def test_a_first_run_that_proves_too_long_is_given_up_and_others_go_on(tmp_path,
     assert "longer than the whole budget: Long about 33.3 minutes. Give more minutes or fewer epochs." in said
 
 
+def test_a_run_that_is_too_long_leaves_the_shorter_ones_of_its_method(tmp_path, clock):
+    found = sweep([*grid(Clocked, "C", epochs=200)[:2], *grid(Clocked, "C", epochs=5)[:2]], tmp_path, budget_minutes=6)
+    assert [record["config"]["epochs"] for record in found] == [5, 5] and len(found.left) == 2
+
+
+def test_the_pace_of_a_method_is_that_on_its_data_and_of_its_training(tmp_path, clock):
+    """What is slow on one set, or is not trained at all, says nothing of the rest."""
+
+    def other_data(c):
+        return SimpleNamespace(**vars(a_task(c)) | {"digest": "fedcba9876543210"})
+
+    slow = [replace(job, make=ClockedLong, task=functools.partial(other_data, c), epochs=10)
+            for c, job in enumerate(grid(Clocked, "C")[:2])]
+    assert len(sweep([*slow, *grid(Clocked, "C")[:2]], tmp_path / "data", budget_minutes=5)) == 3
+    Clocked.now = 0.0
+    untrained = grid(Clocked, "C", epochs=0)[:1]
+    found = sweep([*untrained, *grid(ClockedLong, "C", epochs=100)[:1]], tmp_path / "none", budget_minutes=6)
+    assert len(found) == 1 and Clocked.now <= 6 * 60, "no pace was known, so it could be given up"
+
+
 def test_a_run_of_known_length_is_finished(tmp_path, clock):
     class Slower(Clocked):
         """The second run takes twice as long as the first one made expect."""
@@ -210,6 +231,31 @@ def test_a_run_that_turns_nan_is_named_after_the_others_have_ended(tmp_path, cap
     assert "Fails (normal_class 2, seed 1): The loss is not finite in epoch 1" in message and "\n" not in message
     assert {r["config"]["seed"] for r in records.read_all(tmp_path)} == {0} and len(records.read_all(tmp_path)) == 3
     assert capsys.readouterr().out == "", "a run that failed is not one that found no time"
+
+
+class Bursts(Linear):
+    """Its weights are spoilt in the very last step, after the last look at a loss."""
+
+    def after_epoch(self, epoch, data):
+        if epoch == EPOCHS:
+            nn.init.constant_(self.layer.weight, float("inf"))
+
+
+def test_weights_that_are_spoilt_by_the_last_step_fail_by_name(tmp_path):
+    with pytest.raises(FloatingPointError, match="1 of 2 runs failed.* Bursts .*A score is not finite; try a smaller"):
+        sweep([grid(Bursts, "Bursts")[0], grid()[0]], tmp_path)
+    assert [record["config"]["method"] for record in records.read_all(tmp_path)] == ["Linear"]
+
+
+def test_code_that_changes_under_a_class_makes_another_run(tmp_path, monkeypatch):
+    """As where a notebook's cell is run again that holds what a class uses, and not the class."""
+    x = torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    task = SimpleNamespace(**vars(a_task(0)) | {"train": x, "test": x})
+    jobs = [Job("CAE", cae.CAE, lambda: task, {"preset": "e3"}, evaluate)]
+    first = sweep(jobs, tmp_path) + sweep(jobs, tmp_path)
+    assert first[0] == first[1]
+    monkeypatch.setitem(cae.PRESETS["e3"], "error", "l1")
+    assert sweep(jobs, tmp_path)[0]["metrics"] != first[0]["metrics"]
 
 
 def test_another_error_stops_at_once_and_keeps_what_has_ended(tmp_path):
@@ -275,10 +321,11 @@ def test_stacked_runs_become_the_records_that_they_become_alone(tmp_path, traine
     assert sweep(jobs, tmp_path / "two") == together and len(trained) == 10, "found again without stacking"
 
 
-def test_a_run_of_a_stack_counts_its_share_of_the_seconds(tmp_path):
-    found = sweep(grid(Slow, "Slow")[:4], tmp_path, stack=4)
-    for seconds in (r["provenance"]["seconds"] for r in found):
-        assert Slow.pause * EPOCHS <= seconds < 2 * Slow.pause * EPOCHS, "each of the four pauses"
+def test_a_run_of_a_stack_counts_its_share_of_the_seconds(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr("helpers.runs.time", SimpleNamespace(perf_counter=lambda: Clocked.now))
+    found = sweep(grid(Clocked, "Clocked")[:4], tmp_path, stack=4)
+    assert Clocked.now == 160, "each of the four takes 40 s"
+    assert [record["provenance"]["seconds"] for record in found] == [40] * 4
 
 
 def test_what_cannot_be_stacked_trains_alone_and_is_tried_once(tmp_path, trained, capfd):
@@ -466,6 +513,13 @@ def test_a_dask_cluster_loses_a_worker_and_no_run(tmp_path, cluster, undisturbed
         client.wait_for_workers(2, timeout=60)
         assert min(before) not in client.run(os.getpid).values(), "the worker was not killed"
     assert {r["provenance"]["threads"] for r in found} == {1}
+
+
+def test_threads_of_a_dask_worker_do_not_share_random_numbers(tmp_path):
+    distributed = pytest.importorskip("dask.distributed")
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=4, processes=True, dashboard_address=None) as local:
+        found = sweep(grid(Noisy, "Noisy"), tmp_path / "threads", scheduler=local.scheduler_address)
+    assert numbers(found) == numbers(sweep(grid(Noisy, "Noisy"), tmp_path / "alone"))
 
 
 def test_a_dask_cluster_keeps_to_the_budget_and_skips_what_is_recorded(tmp_path, cluster, capsys):

@@ -14,9 +14,11 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections import defaultdict
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -149,8 +151,12 @@ def in_a_copy(arguments, into):
         raise ValueError("this folder is no git checkout, so it has no committed tree to copy; make record ARGS=--here "
                          "records from the folder as it is.")  # fmt: skip
     tree = COPY / records.commit().rstrip("+")
-    if not (tree / "helpers").is_dir():
-        subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, tree], check=True)
+    if not tree.is_dir():
+        COPY.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=COPY) as half:
+            subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, f"{half}/tree"], check=True)
+            with suppress(OSError):  # another process may have been faster
+                os.rename(f"{half}/tree", tree)  # whole or absent, whatever kills this process
     cache = tree / "data" / "cache"
     if not cache.exists() and (ROOT / "data" / "cache").is_dir():
         cache.symlink_to(ROOT / "data" / "cache")  # decoded pictures and downloads
