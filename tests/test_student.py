@@ -159,11 +159,12 @@ def hand_in(checkout, who, **answers):
 
 
 def test_collecting_gives_a_line_an_exercise(checkout, capsys):
-    hand_in(checkout, "ada", ex_twice="answer = 2 * number", ex_thrice="def answer(x):\n    return 3 * x",
+    hand_in(checkout, "ada", ex_twice="answer = 2 * number",
+            ex_thrice="print('mine')\ndef answer(x):\n    return 3 * x",
             ex_twice_words=f"{student.WORDS}\n\nIt is the sum.")  # fmt: skip
     hand_in(checkout, "bob", ex_twice="answer = 1 / 0", ex_twice_check="print('Right.')", ex_thrice="answer = len")
     hand_in(checkout, "cyd", ex_thrice="import os\nos._exit(1)")
-    path = hand_in(checkout, "dan", ex_twice="answer = 7")
+    path = hand_in(checkout, "dan", ex_twice="print('Right.')\nanswer = 7")
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:  # an editor may keep no metadata of others, and keep ids there
         cell.metadata = {"id": cell.id}
@@ -172,6 +173,9 @@ def test_collecting_gives_a_line_an_exercise(checkout, capsys):
     (checkout / "in/eve").mkdir()
     (checkout / "in/eve/one.ipynb").write_text("no notebook")
     nbformat.write(nbformat.v4.new_notebook(), checkout / "in/eve/two.ipynb")
+    (checkout / "in/eve/gone.ipynb").symlink_to("nowhere")
+    (checkout / "in/eve/null.ipynb").write_text('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": '
+                                                '[{"cell_type": "raw", "id": "a", "metadata": {"nbgrader": null}}]}')
 
     table = student.collect(checkout / "in", "smoke", checkout / "out/answers.csv", checkout)
     with table.open(newline="", encoding="utf-8") as sheet:
@@ -183,7 +187,7 @@ def test_collecting_gives_a_line_an_exercise(checkout, capsys):
     assert [line[1:3] for line in lines[4:6]] == [("ex-twice", "No answer yet."), ("ex-thrice", "not run")]
     assert [line[2] for line in lines[6:8]] == ["Not yet: add it to itself", "No answer yet."]
     assert [line[2] for line in lines[8:]] == [
-        f"{checkout}/in/eve/one.ipynb is not a notebook.",
+        *(f"{checkout}/in/eve/{name}.ipynb is not a notebook." for name in ("gone", "null", "one")),
         f"{checkout}/in/eve/two.ipynb has no answers to a chapter; hand in notebooks that `make student` wrote.",
     ]
     assert "one (1).ipynb: 2 of 2 right" in capsys.readouterr().out

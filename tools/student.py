@@ -5,8 +5,8 @@
 
 A notebook to hand out is made from the text of its chapter. Its cells carry nbgrader's metadata: answers and
 explanations can be edited and are graded by hand, checks are locked. `collect` puts the answers into a fresh copy of
-the chapter and runs it with papermill, so what a check says cannot be changed; run it where you would run your
-students' programs.
+the chapter and runs it with papermill, so a check that was edited does not count. An answer is a program all the same:
+run it where you would run your students' programs, and read what looks too good.
 """
 
 import argparse
@@ -99,10 +99,10 @@ def answers(file: Path) -> dict[str, str]:
     """{grade_id: source} of the answers and explanations in a notebook that was handed in; ValueError if it is none."""
     try:
         cells = nbformat.read(file, as_version=4).cells
-    except (ValueError, AttributeError, nbformat.ValidationError):
+        named = {cell.metadata.get("nbgrader", {}).get("grade_id") or cell.metadata.get("id") or cell.get("id"):
+                 cell.source for cell in cells}  # fmt: skip
+    except (OSError, ValueError, AttributeError, nbformat.ValidationError):
         raise ValueError(f"{file} is not a notebook.") from None
-    named = {cell.metadata.get("nbgrader", {}).get("grade_id") or cell.metadata.get("id") or cell.get("id"): cell.source
-             for cell in cells}  # fmt: skip
     return {name: source for name, source in named.items() if str(name).startswith("ex-")}
 
 
@@ -141,11 +141,11 @@ def graded(file: Path, tier: str, work: Path, root: Path = ROOT) -> list[dict[st
 
 
 def said_by(cell: nbformat.NotebookNode) -> str:
-    """The error that an executed cell ends in, else its first line of output, else nothing."""
+    """The error that an executed cell ends in, else the first line of a check, else nothing."""
     outputs = cell.get("outputs", [])
     errors = [f"{out.ename}: {out.evalue}" for out in outputs if out.output_type == "error"]
     printed = "".join(out.text for out in outputs if out.get("name") == "stdout")
-    return errors[0] if errors else printed.partition("\n")[0]
+    return errors[0] if errors else printed.partition("\n")[0] if cell.id.endswith("-check") else ""
 
 
 def collect(folder: Path, tier: str, table: Path, root: Path = ROOT) -> Path:
