@@ -135,6 +135,15 @@ def test_unchanged_chapters_are_not_executed_again(checkout):
     assert (executions(checkout, "first"), executions(checkout, "second")) == (["smoke"], ["smoke", "smoke"])
 
 
+def test_a_kernel_that_dies_spares_the_other_chapters(checkout, capsys):
+    text = checkout / "notebooks/text/first.md"
+    text.write_text(text.read_text() + "\n```{code-cell} ipython3\nimport os\nos._exit(1)\n```\n")
+    pairs.sync(checkout)
+    with pytest.raises(book.NotebookFailed, match="first.ipynb: its kernel died"):
+        book.execute_all({"tier": "smoke"}, checkout / "_build", checkout)
+    assert executions(checkout, "second") == ["smoke"]
+
+
 def test_a_failure_names_notebook_and_cell_and_spares_the_others(checkout, capsys):
     folder = checkout / "_build"
     good = book.execute_all({"tier": "smoke"}, folder, checkout)

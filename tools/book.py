@@ -20,6 +20,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import yaml
+from nbclient.exceptions import DeadKernelError
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -100,6 +101,8 @@ def execute(notebook: str, parameters: dict, folder: Path, root: Path = ROOT) ->
             f"{notebook}.ipynb failed in cell {cell}: {error.ename}: {error.evalue} "
             f"(see {attempt.relative_to(root)})"
         ) from None
+    except DeadKernelError:
+        raise NotebookFailed(f"{notebook}.ipynb: its kernel died, perhaps for want of memory.") from None
     if wrong := failed_claims(attempt):
         raise NotebookFailed(f"{notebook}.ipynb claims what the records do not show: {' '.join(wrong)}")
     os.replace(attempt, done)
