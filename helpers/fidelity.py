@@ -69,13 +69,20 @@ def _products(dataset):
 
 
 def cells_of(name, columns, metrics, fixed, lines):
-    """Return the printed cells of a table with what is recorded for them; a line a cell, as `results.table`."""
+    """Return the printed cells of a table with what is recorded for them; a line a cell, as `results.table`.
+
+    `column` names what the methods of a column have in common: data set, class and metric.
+    """
     printed = results.paper(name)
     metrics = [m for m in metrics if m in set(printed.metric)]
     both = dict(printed=printed, recorded=lines, stand_in=stand_ins(lines), **fixed)
     if "metric" in (columns, fixed.get("rows")):
-        return results.table(columns, metrics, **both).dropna(subset="paper")
-    found = pd.concat([results.table(columns, m, **both).assign(metric=m) for m in metrics]).dropna(subset="paper")
+        found = results.table(columns, metrics, **both)
+    else:
+        found = pd.concat([results.table(columns, m, **both).assign(metric=m) for m in metrics])
+    found = found.dropna(subset="paper")
+    alike = found[list({columns, "metric"})].astype(str).agg(" ".join, axis=1)
+    found = found.assign(column=" ".join(map(str, fixed.values())) + " " + alike)
     own_mean = columns in results.CLASSES and "mean" not in set(printed[columns])  # one that no table prints
     return found[found[columns] != "mean"] if own_mean else found
 
@@ -85,16 +92,18 @@ def summary(cells):
 
     "within a point" counts the recorded cells that are no further from the printed one, whatever their verdict. "mean
     |Δ|" is the mean distance of recorded from printed cells, in points of a hundred; "rank" is Spearman's correlation
-    of the methods' printed and recorded means, over the cells that have both, NaN for less than three methods.
+    of the methods' printed and recorded numbers within a column of the table, as the mean over the columns that have
+    three methods or more; NaN where none has.
     """
     verdict = cells.verdict.where(~cells.verdict.str.contains("epochs"), "fewer epochs")
     count = verdict.value_counts()
     points = cells.difference.abs() * np.where(cells.unit == "%", 1, 100)
     both = cells.dropna(subset=["recorded"])
-    means = both.groupby("method")[["paper", "recorded"]].mean() if "method" in both else both.iloc[:0]
+    columns = [part[["paper", "recorded"]] for _, part in both.groupby("column")] if "method" in both else []
+    ranks = [part.corr("spearman").iloc[0, 1] for part in columns if len(part) > 2 and part.nunique().min() > 1]
     return {"cells": len(cells), **{name: int(count.get(name, 0)) for name in VERDICTS},
             "within a point": int((points <= 1 + 1e-9).sum()), "mean |Δ|": points.mean(),
-            "rank": means.corr("spearman").iloc[0, 1] if len(means) > 2 else np.nan}  # fmt: skip
+            "rank": np.mean(ranks) if ranks else np.nan}  # fmt: skip
 
 
 def of_tables(chapter=None):

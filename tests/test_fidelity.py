@@ -36,6 +36,7 @@ def test_every_chapter_has_tables():
 def test_a_summary_of_known_cells():
     cells = pd.DataFrame({
         "method": ["A", "A", "B", "B", "C", "C"],
+        "column": ["1", "2"] * 3,
         "paper": [0.9, 0.8, 0.7, 0.6, 0.5, 0.4],
         "recorded": [0.91, 0.79, 0.5, 0.5, 0.6, None],
         "unit": "",
@@ -47,12 +48,23 @@ def test_a_summary_of_known_cells():
     assert [found[name] for name in fidelity.VERDICTS] == [1, 1, 1, 1, 1, 0, 0, 1]
     assert found["within a point"] == 2
     assert found["mean |Δ|"] == pytest.approx((1 + 1 + 20 + 10 + 10) / 5)
-    assert found["rank"] == pytest.approx(0.5)  # A, B, C as printed; A, C, B as recorded
+    assert found["rank"] == pytest.approx(0.5)  # in column 1 A, B, C as printed; A, C, B as recorded
+
+
+def test_a_method_is_ranked_among_those_of_its_column_alone():
+    """A method that was run on hard classes only would else stand below one that was run on all."""
+    printed = {"easy": [0.9, 0.8, 0.7], "hard": [0.5, 0.4, 0.3]}
+    cells = pd.DataFrame([
+        {"method": method, "column": column, "paper": paper, "recorded": paper - 0.1, "unit": "", "verdict": "lower",
+         "difference": -0.1}
+        for column, values in printed.items() for method, paper in zip("ABC", values)])  # fmt: skip
+    cells.loc[(cells.method == "A") & (cells.column == "easy"), "recorded"] = None
+    assert fidelity.summary(cells)["rank"] == pytest.approx(1)
 
 
 def test_cells_in_per_cent_are_points_already():
-    cells = pd.DataFrame({"method": ["A"], "paper": [90.0], "recorded": [88.0], "difference": [-2.0], "unit": ["%"],
-                          "verdict": ["lower"]})  # fmt: skip
+    cells = pd.DataFrame({"method": ["A"], "column": [""], "paper": [90.0], "recorded": [88.0], "difference": [-2.0],
+                          "unit": ["%"], "verdict": ["lower"]})  # fmt: skip
     assert fidelity.summary(cells)["mean |Δ|"] == pytest.approx(2)
 
 
