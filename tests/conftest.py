@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 from playwright.sync_api import sync_playwright
 
@@ -22,6 +23,12 @@ CHAPTERS = [f"{chapter}.html" for chapter in book.chapters(ROOT)]
 SOURCES = [*sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
 PAGES = [path.relative_to(ROOT).with_suffix(".html").as_posix() for path in SOURCES]
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test draws the same numbers each time, whatever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from helpers.baselines import dagmm, deep_svdd, drae, rdae
 from helpers.baselines.adae import ADAE
 from helpers.baselines.anogan import AnoGAN
 from helpers.baselines.arae import ARAE
-from helpers.baselines.cae import CAE, E3_ADAM
+from helpers.baselines.cae import CAE, E3_ADAM, PRESETS
 from helpers.baselines.dagmm import DAGMM
 from helpers.baselines.deep_svdd import DeepSVDD
 from helpers.baselines.drae import DRAE
@@ -210,6 +210,36 @@ def test_the_scores_are_sums_over_an_image():
 def test_an_unknown_preset_is_refused():
     with pytest.raises(ValueError, match="no preset 'sgd'; possible are as_printed, as_released, e3"):
         CAE(preset="sgd")
+
+
+def test_the_losses_on_the_shared_network_are_the_sums_that_the_papers_write():
+    batch = engine.Batch(pad32_pm1(task().train[:16]), None, None)
+    x = batch.x
+    with torch.no_grad():
+        method = new(partial(MemAE, alpha=3.0, width=8))
+        w = method.address(method.encoder(x))
+        entropy = -torch.xlogy(w, w).sum(1).mean()
+        expected = nn.functional.mse_loss(method.decoder(w @ method.memory), x) + 3 * entropy
+        torch.testing.assert_close(method.loss(batch), expected)
+        method = new(partial(DAGMM, lam1=2.0, lam2=0.5, width=8)).eval()  # without dropout
+        z, recon = method.represent(x)
+        phi, mu, sigma = dagmm.mixture(z, method.estimation(z))
+        narrow = sum(1 / sigma[k, d, d] for k in range(len(phi)) for d in range(z.shape[1]))
+        expected = nn.functional.mse_loss(recon, x) + 2 * dagmm.energy(z, phi, mu, sigma).mean() + 0.5 * narrow
+        torch.testing.assert_close(method.loss(batch), expected)
+        method = new(partial(DRAE, lam=3.0, width=8))
+        low, h = drae.split((x - method(x)).square().sum((1, 2, 3)))
+        torch.testing.assert_close(method.loss(batch), low + 3 * h)
+
+
+def rates_of(method):
+    return [player.optimizer(list(player.parameters)).defaults["lr"] for player in method.players()]
+
+
+def test_rates_that_a_paper_prints():
+    assert rates_of(RSRAE(width=8)) == [2.5e-4, 2.5e-3, 2.5e-3]  # the error; the two losses of the subspace
+    halved = PRESETS["as_printed"]["schedule"]
+    assert [halved(epoch) for epoch in (49, 50, 100)] == [1, 0.5, 0.25] and rates_of(CAE(1, "as_printed")) == [0.1]
 
 
 # DRAE

@@ -1,6 +1,7 @@
 """Parameters: what is refused, what is converted, what a tier fills in."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,6 +28,12 @@ def test_tier_fills_what_is_left_open(tier):
     p = settings(tier=tier)
     assert {name: getattr(p, name) for name in TIERS[tier]} == TIERS[tier]
     assert settings(tier=tier, epochs=7).epochs == 7
+
+
+def test_the_minutes_left_count_from_the_check_of_the_settings(monkeypatch):
+    monkeypatch.setattr(notebook.time, "monotonic", lambda: 100.0 + 6 * 60)
+    left = [notebook.minutes_left(SimpleNamespace(budget_minutes=m, began=100.0)) for m in (10, 5, None)]
+    assert left == [4, 0, None]
 
 
 def test_the_tier_decides_where_records_lie_and_which_precision_is_left_to_the_device():

@@ -27,7 +27,10 @@ def test_chapter_runs_at_tier_smoke(chapter, smoke_folder):
     assert all(cell.execution_count for cell in code), "a cell was not reached"
     images = [out for cell in code for out in cell.outputs if any("image" in kind for kind in out.get("data", {}))]
     assert len(images) >= 3, "a chapter shows its figures at every tier"
-    assert notebook.metadata.papermill.duration < 180, "smoke is meant for 60 s on two free cores"
+    too_long = notebook.metadata.papermill.duration >= 180
+    if too_long:
+        executed.with_suffix(".key").unlink()  # else this very copy is looked at again the next time
+    assert not too_long, "smoke is meant for 60 s on two free cores"
     for cell in code:  # a claim whose number is missing is silent, which nobody would notice on the page
         html = "".join(out.get("data", {}).get("text/html", "") for out in cell.outputs)
         assert html.count("data-claim=") >= cell.source.count("claim("), cell.source

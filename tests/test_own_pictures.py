@@ -237,6 +237,14 @@ def test_a_detector_finds_generated_damage(fitted):
     assert held.held_out and not any(map(len, detector.qualities(held, found)))  # no test of the detector
 
 
+def test_no_part_is_scored_by_a_method_that_has_seen_it_and_neighbours_stay_together(monkeypatch):
+    fits = []
+    monkeypatch.setattr(detector, "_fitted", lambda config, some, device: fits.append(set(some)) or fits[-1])
+    monkeypatch.setattr(detector, "_scored", lambda known, x: (x in known, None))
+    assert not any(known for known, _ in detector.held_out({}, list(range(12))))
+    assert [sorted(set(range(12)) - known) for known in fits] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9], [10, 11]]
+
+
 def test_held_out_scores_come_from_a_method_that_has_not_seen_the_picture(fitted):
     found, model, held = fitted
     scores = dict(zip(held.lines.file, held.lines.score))

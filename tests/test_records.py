@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import time
 
 import numpy as np
@@ -172,3 +173,23 @@ def test_a_full_disk_at_the_last_moment_leaves_the_old_record(tmp_path, monkeypa
         records.save(a_record(0, size=3), tmp_path)
     assert records.read_all(tmp_path) == [a_record(0)]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_commit_says_whether_files_have_changed_since(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "ROOT", tmp_path)
+    assert records.commit() == "unknown"
+    (tmp_path / "file").write_text("one")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init"], ["add", "."], [*who, "commit", "-m", "one"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    clean = records.commit()
+    (tmp_path / "new").touch()
+    assert len(clean) == 12 and records.commit() == clean, "a file that git does not know changes no number"
+    (tmp_path / "file").write_text("two")
+    assert records.commit() == clean + "+"
+
+
+def test_no_more_records_come_from_files_that_are_in_no_commit():
+    found = [path for path in records.RECORDED.glob("*/*.json")
+             if records.read(path)["provenance"]["commit"].endswith("+")]  # fmt: skip
+    assert len(found) <= 35, "those were made before `make record` worked in a clean copy"

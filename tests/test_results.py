@@ -159,6 +159,21 @@ def test_both_precisions_are_one_number():
     assert cell(table([a_record(precision="bf16", auroc=0.8), a_record(auroc=0.9)]), "CAE", "0").n == 1, "of one seed"
 
 
+def test_the_deviation_is_in_the_unit_of_the_table():
+    cells = table([a_record(auroc=0.90), a_record(seed=1, auroc=0.94)], printed(("CAE", "0", "90.00"), unit="%"))
+    only = cell(cells, "CAE", "0")
+    assert only.sd == pytest.approx(4 / 2**0.5) and only.verdict == "reproduced", "2 points off, 5.7 allowed"
+
+
+def test_runs_of_other_code_or_without_a_setting_are_not_averaged():
+    one, two = a_record(auroc=0.9), a_record(auroc=0.5)
+    for part, name, value in (("config", "code", "0" * 16), ("config", "settings", {"limit": None})):
+        other = {**two, part: {**two[part], name: value}}
+        this = {**one, part: {**one[part], name: {"limit": 100} if name == "settings" else "1" * 16}}
+        with pytest.raises(ValueError, match="differ in (code|limit)"):
+            table([this, other], printed(("CAE", "0", "90.00")))
+
+
 def test_per_cent_and_other_data():
     paper = printed(("CAE", "0", "90.00"), unit="%")
     cells = table([a_record(dataset="mnist_jpeg", auroc=0.905), a_record(seed=1, dataset="mnist_jpeg", auroc=0.905)],

@@ -211,9 +211,26 @@ class Counts(Auto):
         return super().loss(batch)
 
 
+class Double(Auto):
+    change = {"steps": 2}
+
+    def players(self):
+        (player,) = super().players()
+        return [replace(player, **self.change)]
+
+
+class Seldom(Double):
+    change = {"every": 2}
+
+
+class Clipped(Double):
+    change = {"after": print}
+
+
 @pytest.mark.parametrize(("methods", "sizes", "error", "words"), [
     ((Auto, Wide), (40, 40), ValueError, "of one class with tensors of the same shapes"),
     ((Twice, Twice), (40, 40), ValueError, "one player that moves once a batch"),
+    *(((each, each), (40, 40), ValueError, "one player that moves once a batch") for each in (Double, Seldom, Clipped)),
     ((Auto, Auto), (40, 4), ValueError, "fewer images than one batch of 10"),
     ((Noisy, Noisy), (40, 40), RuntimeError, "random"),
     ((Idle, Idle), (40, 40), ValueError, "sits out cannot be stacked: its schedule is 0 in epoch 1"),
