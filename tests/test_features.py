@@ -268,6 +268,7 @@ def test_rotations_follow_each_other():
     found, plain = features.of_task(t, rotations=(2, 4), **QUICK), features.of_task(t, **QUICK)
     assert found.train.shape == (4, 1280) and found.test.shape == (3, 4, 1280) and found.held.shape == (1, 4, 1280)
     assert found.train_y.tolist() == [0, 0, 1, 1]
+    assert found.train_groups.tolist() == [0, 0, 1, 1] and plain.train_groups is None
     close(found.train[::2], plain.train)
     close(found.test[:, 0], plain.test)
     upside_down = features.of_task(task_of(t.train.flip(2, 3), t.test), **QUICK).train

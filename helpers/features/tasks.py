@@ -28,9 +28,9 @@ def of_task(task, extractor="lite0", kind="pooled", size=256, crop=224, stages=N
     For patches, `stages` are the maps to take, counted from 0 as `network` gives them, resized to the first of them
     (bilinear); None means the last ones of stride 8 and 16. `average` is the side, 1 or 3, of the window over which a
     map is averaged before that, with zeros around it (PatchCore, equations 1 and 2). `rotations` = (R, S) turns each
-    picture to R or S angles, k 360 / R: train becomes (n R, d), where the turns of a picture follow each other, with
-    each of train_y R times; test and held become (m, S, d). A corner that a turned picture leaves bare is black before
-    the cut, as in the released code of DifferNet (Rudolph et al., WACV 2021).
+    picture to R or S angles, k 360 / R: train becomes (n R, d), where the turns of a picture follow each other, each of
+    train_y R times, and train_groups keep them together; test and held become (m, S, d). A corner that a turned picture
+    leaves bare is black before the cut, as in the released code of DifferNet (Rudolph et al., WACV 2021).
 
     ValueError for what is not possible; other errors as in `network`, where the cache does not hold the features.
     """
@@ -48,8 +48,11 @@ def of_task(task, extractor="lite0", kind="pooled", size=256, crop=224, stages=N
     test = train if task.test is task.train and not rotations else scored(task.test)
     held = None if task.held is None else scored(task.held)
     masks = None if task.masks is None else _masks(task.masks, size, crop)
+    groups = task.train_groups
+    if R > 1:  # the turns of a picture show the same thing
+        groups = (torch.arange(len(task.train)) if groups is None else groups).repeat_interleave(R)
     return replace(task, train=train, train_y=task.train_y.repeat_interleave(R), test=test, held=held,
-                   masks=masks, protocol=task.protocol | {"features": said})  # fmt: skip
+                   masks=masks, train_groups=groups, protocol=task.protocol | {"features": said})  # fmt: skip
 
 
 def reader(extractor="lite0", kind="pooled", size=256, crop=224, stages=None, average=1, download=False, device=None):
