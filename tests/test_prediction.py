@@ -1,6 +1,7 @@
 """How long a prediction takes: the file against the chapters and their records, and a measurement of small images."""
 
 import json
+import time
 
 import pytest
 from benchmarks import prediction as benchmark
@@ -69,7 +70,7 @@ def test_the_file_says_how_it_was_made():
 
 def test_a_chapter_on_the_books_own_images_is_timed_in_seconds():
     parameters = {"tier": "smoke", "dataset": "parts", "methods": ["ALGAN-image", "ALGAN-feature", "PaDiM"]}
-    lines = benchmark.measured("pseudo-anomalies", parameters, pictures=4, repeats=3)
+    lines = benchmark.measured("pseudo-anomalies", parameters, pictures=4, repeats=3, clock=time.process_time)
     ms = {line["method"]: line["ms"] for line in lines}
     assert ms["ALGAN-feature"] > 3 * ms["ALGAN-image"] > 0 and ms["PaDiM"] > 3 * ms["ALGAN-image"]
     assert {line["dataset"] for line in lines} == {"parts"} and {line["pictures"] for line in lines} == {4}
