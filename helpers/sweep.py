@@ -42,7 +42,10 @@ class Records(list):
 
 
 class OutOfTime(Exception):
-    """Runs whose epochs show that they would not end within the budget; its argument: the seconds they need."""
+    """Runs whose epochs show that they would not end within the budget.
+
+    Its arguments: the seconds until their end, in which they may have waited for others, and those of their epochs.
+    """
 
 
 def sweep(jobs, folder, *, tier="quick", device=None, precision="fp32", budget_minutes=None, workers=1, scheduler=None,
@@ -102,7 +105,7 @@ def sweep(jobs, folder, *, tier="quick", device=None, precision="fp32", budget_m
                     pace[kinds[number], size].append(seconds / lengths[number])
                 elif isinstance(outcome, OutOfTime):
                     pace[kinds[number], size].append(outcome.args[0] / lengths[number])  # a shorter one may fit
-                    if size == 1 and (minutes := outcome.args[0] / 60) > budget_minutes:
+                    if size == 1 and (minutes := outcome.args[1] / 60) > budget_minutes:
                         too_long[configs[number]["method"]] = minutes
                 elif size == 1:
                     failed[number] = outcome
@@ -221,7 +224,7 @@ def _run(group, jobs, folder, options, allowed, show):
         expected = now - begin + pace * (epochs - epoch)
         # The first epochs may run at half the later pace, so only what is hopeless is given up on their word.
         if expected > allowed and (epoch >= epochs / 10 or expected > 3 * allowed) and epoch > 1:
-            raise OutOfTime(expected)
+            raise OutOfTime(expected, pace * epochs)
         if show:
             show(len(jobs))
 

@@ -247,6 +247,14 @@ def test_weights_that_are_spoilt_by_the_last_step_fail_by_name(tmp_path):
     assert [record["config"]["method"] for record in records.read_all(tmp_path)] == ["Linear"]
 
 
+def test_a_worker_is_told_the_precision_and_not_auto(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "resolve_precision", lambda asked, device: "bf16" if asked == "auto" else asked)
+    told, run = [], runs.run_many
+    monkeypatch.setattr(runs, "run_many", lambda *jobs, **how: told.append(how["precision"]) or run(*jobs, **how))
+    sweep(grid()[:1], tmp_path, precision="auto")
+    assert told == ["bf16"]
+
+
 def test_code_that_changes_under_a_class_makes_another_run(tmp_path, monkeypatch):
     """As where a notebook's cell is run again that holds what a class uses, and not the class."""
     x = torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
