@@ -494,10 +494,11 @@ def test_what_no_folder_judges_counts_neither_as_good_nor_as_defective(tmp_path,
     first = load(f"folder:{path}")
     for name in ("score/a.png", "test/unknown/b.png", "test/c.png"):
         draw(path / name)
+    (path / "score/notes.txt").write_text("no picture, which stops nobody")
     if packed:
         path = pack(path, tmp_path / f"mine{packed}")
     for _ in range(2):  # the second time from the cache
-        with pytest.warns(UserWarning, match=rf"^3 pictures in {path} are left out, since no folder says whether"):
+        with pytest.warns(UserWarning, match=rf"^4 files in {path} are left out, since no folder says whether"):
             found = load(f"folder:{path}")
         assert found.files == first.files and torch.equal(found.x, first.x)
 
@@ -685,6 +686,7 @@ def test_as_the_finder_and_tar_pack_a_folder(tmp_path):
         for file in (tmp_path / "mine").rglob("*.*"):
             archive.write(file, file.relative_to(tmp_path))
             archive.writestr(f"__MACOSX/{file.relative_to(tmp_path).parent}/._{file.name}", b"Mac OS X")
+    (tmp_path / "mine/good/._A.JPG").write_bytes(b"Mac OS X")
     with tarfile.open(tmp_path / "mine.tar", "w") as archive:
         archive.add(tmp_path / "mine", ".")
     for name in ("mine.zip", "mine.tar"):
@@ -706,18 +708,18 @@ def test_four_categories_do_not_answer_for_another_four(tmp_path):
 
 
 def test_a_file_that_may_be_read_again_is_no_longer_broken(tmp_path, monkeypatch):
-    own_folder(tmp_path)
+    path = own_folder(tmp_path / "mine")
     read = Path.read_bytes
 
-    def refused(path):
-        if path.name == "IMG 0.JPG" and path.parent.name == "crack":
+    def refused(file):
+        if file.name == "IMG 0.JPG" and file.parent.name == "crack":
             raise PermissionError(13, "Permission denied")
-        return read(path)
+        return read(file)
 
     with monkeypatch.context() as patch, pytest.raises(ValueError, match=r"IMG 0.JPG \(cannot be read: Permission"):
         patch.setattr(Path, "read_bytes", refused)
-        load(f"folder:{tmp_path}")
-    assert len(load(f"folder:{tmp_path}").files) == 7
+        load(f"folder:{path}")
+    assert len(load(f"folder:{path}").files) == 7
 
 
 @pytest.mark.parametrize("name, folder, hint", [("mtd", "MTD", "MT_Free/Imgs"), ("coil100", "coil-100", "obj1__0.png")])

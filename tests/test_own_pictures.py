@@ -116,8 +116,10 @@ def test_pictures_of_twelve_bits_are_seen_as_such(tmp_path):
     for white, also in ((65535, []), (4095, [ramp * 16])):  # what a saved detector was fitted to
         for name, values in zip("cd", also):
             Image.fromarray(values).save(tmp_path / "good" / f"{name}.png")
-        with pytest.raises(ValueError, match=f"use 1[26] bits, but {white} counts as white for this detector"):
+        with pytest.raises(ValueError, match=f"uses 1[26] bits, but {white} counts as white for this detector"):
             own.look(tmp_path, 40, white=white)
+    Image.fromarray(ramp.astype(np.int32) << 8).save(tmp_path / "good" / "e.tif")  # passed over, so it decides nothing
+    assert "e.tif (has more than 16 bits" in "\n".join(own.look(tmp_path, 40).passed_over)
     with pytest.raises(decoding.BrokenPicture, match="uses at most 12 of its 16 bits"):
         decoding.picture((tmp_path / "good" / "a.png").read_bytes(), 40)
 

@@ -40,10 +40,10 @@ class Decoded(NamedTuple):
 def decoded(path: Path, size: int, label: str, wanted, progress: bool = True) -> Decoded:
     """Decode the files of a folder or archive (.tar, .tar.xz, .tar.gz, .zip), or read them from the cache.
 
-    `wanted(name)` says how a file is decoded: "picture" (squeezed to `size`), "exact" (it has that size), "mask", or
-    None for not at all. `label` names the choice in the cache's file name. The cache is keyed by the archive's SHA-256,
-    or a folder's names, sizes and times, and by `size`. ValueError for an archive that is damaged, has a member above
-    256 MiB, or has members that point outside of it.
+    `wanted(name)` says how a file is decoded: "picture" (squeezed to `size`), "exact" (it has that size), "mask",
+    "unjudged" (a black picture, for its name alone), or None for not at all. `label` names the choice in the cache's
+    file name. The cache is keyed by the archive's SHA-256, or a folder's names, sizes and times, and by `size`.
+    ValueError for an archive that is damaged, has a member above 256 MiB, or has members that point outside of it.
     """
     cached = f"{label}-{fingerprint(path)}-{size}-v{VERSION}"
     kept = read_cached(cached)
@@ -241,6 +241,8 @@ def _one(name, kind, source, size):
         name.encode()
     except UnicodeEncodeError:  # no table of results could name it
         return name.encode(errors="replace").decode(), "broken", "has a name that is not UTF-8"
+    if kind == "unjudged":
+        return name, kind, np.zeros((3, size, size), np.uint8)
     try:
         if isinstance(source, Path) and source.stat().st_size > LARGEST:
             return name, "broken", f"has more than {LARGEST:,} bytes"

@@ -1,9 +1,12 @@
 """One picture file to pixels: whatever a camera or an office program wrote, or one sentence on why not."""
 
 import io
+import warnings
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `opened` refuses what Pillow warns of
 
 NUMBERS = 16  # the brightest grey that a mask of numbers, one a kind of defect, may have
 FEW = 2**12  # a picture of 16 bits without a value as large as this was taken with fewer of them
@@ -63,17 +66,18 @@ def opened(raw: bytes, white: int | None = None, ground: str = "white") -> Image
         raise
     except UnidentifiedImageError as error:
         raise BrokenPicture("is not a picture") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise BrokenPicture(f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow's decoders raise many types on damaged bytes
         raise BrokenPicture("is damaged or truncated") from error
 
 
 def brightest(path) -> int:
-    """The largest value in a file with 16 bits a pixel; 0 for any other, and for one that cannot be read."""
+    """The largest value in a file with 16 bits a pixel; 0 for any other, with more, and for one that cannot be read."""
     try:
         with Image.open(path) as image:
-            return int(np.asarray(image).max()) if image.mode.startswith("I") else 0
+            largest = int(np.asarray(image).max()) if image.mode.startswith("I") else 0
+            return largest if largest <= 65535 else 0
     except Exception:  # whatever is wrong, `opened` says it
         return 0
 

@@ -131,7 +131,9 @@ def _folder(choice, data_root, size, read):
 
     def wanted(name):
         at = where(name)
-        return None if at and at.part == "ground_truth" and at.kind == "unknown" else kind_of_file(at)
+        if at and at.kind == "unknown":  # counted, and not decoded
+            return None if at.part == "ground_truth" else "unjudged"
+        return kind_of_file(at)
 
     if path.is_dir():
         unread = walked(path, MOST_FILES)[1]
@@ -141,7 +143,7 @@ def _folder(choice, data_root, size, read):
     held = read(path, "placed", wanted)
     known = np.array([where(name).kind != "unknown" for name in held.names], bool)
     if not known.all():
-        warnings.warn(f"{(~known).sum()} pictures in {path} are left out, since no folder says whether they are good.",
+        warnings.warn(f"{(~known).sum()} files in {path} are left out, since no folder says whether they are good.",
                       stacklevel=2)  # fmt: skip
         held = held._replace(names=[name for name, kept in zip(held.names, known) if kept], x=held.x[known])
     places = [where(name) for name in held.names]

@@ -91,7 +91,8 @@ def assemble(name: str, found: list[tuple[Decoded, object]], classes: tuple[str,
             if masks and at.kind != "good":
                 if any("ground_truth/" in file for file in held.broken):
                     continue
-                raise ValueError(f"{'/'.join(at)} has no mask in ground_truth/, though other pictures have one.")
+                raise ValueError(f"{'/'.join(at)} has no mask {'/'.join(marked(at)[1:])}.png in ground_truth/, though "
+                                 "other pictures have one.")  # fmt: skip
             outline = np.zeros((1, *picture.shape[1:]), bool)
         kept.append((at, picture))
         outlines.append(outline)

@@ -79,12 +79,13 @@ def look(folder, size=256, shape="pad", tiles=1, white=None) -> Folder:
     marks = {marked(at): files[name] for name, at in places.items() if at and at.part == "ground_truth"}
     wanted = [(name, at) for name, at in places.items() if at and at.part != "ground_truth"]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        largest = max(pool.map(brightest, (files[name] for name, _ in wanted)), default=0)
+        values = dict(zip((name for name, _ in wanted), pool.map(brightest, (files[name] for name, _ in wanted))))
+        largest = max(values.values(), default=0)
         if white is None:
             white = next((value for value in WHITES if largest <= value), WHITES[-1]) if largest else WHITES[-1]
         elif largest > white or 0 < largest < FEW <= white // 4:
-            raise ValueError(f"The pictures of {folder} use {largest.bit_length()} bits, but {white} counts as white "
-                             "for this detector; fit one to pictures like these.")  # fmt: skip
+            raise ValueError(f"{max(values, key=values.get)} in {folder} uses {largest.bit_length()} bits, but {white} "
+                             "counts as white for this detector; move it away, or fit one to pictures like it.")
         how = dict(size=size, shape=shape, tiles=tiles, white=white)
         read = list(pool.map(lambda one: _read(files[one[0]], *one, marks.get(marked(one[1])), how), wanted))
     pictures = [one for one in read if isinstance(one, Picture)]
