@@ -107,4 +107,6 @@ def _legend(cells, not_run):
 
 
 def _name(name):
+    if isinstance(name, float):
+        return f"{name:g}"
     return html.escape(NAMES.get(name, str(name).replace("_", " ")))

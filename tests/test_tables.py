@@ -69,3 +69,9 @@ def test_columns_that_are_metrics_have_the_names_of_the_field():
 def test_a_table_without_a_line_says_that_nothing_was_run_and_what_would():
     nothing = tables.show(table([a_record()])[:0], "Table 9.", not_run="make <it>").data
     assert "Table 9. Not run: <code>make &lt;it&gt;</code>." in nothing and "<th" not in nothing
+
+
+def test_whole_numbers_in_the_head_have_no_point():
+    cells = table(TWO, PRINTED)
+    cells = cells[cells.normal_class.isin(["0", "1"])].astype({"normal_class": float})
+    assert re.findall(r"<th scope='col'>(.*?)</th>", tables.show(cells, "").data) == ["0", "1"]
