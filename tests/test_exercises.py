@@ -46,11 +46,11 @@ def test_every_hole_fails_its_check_and_every_printed_solution_passes_it(chapter
     for cell in notebook.cells:
         cells.append(cell)
         if cell.id.endswith("-check"):
-            cells += [new_code_cell(solutions[cell.id.removesuffix("-check")]),
-                      new_code_cell(cell.source, id=f"{cell.id}-again")]
+            label = cell.id.removesuffix("-check")
+            cells += [new_code_cell(solutions[label]), new_code_cell(cell.source, id=f"{label}-again-check")]
     notebook.cells = cells
     executed = papermill.execute_notebook(notebook, tmp_path / "out.ipynb", {"tier": "smoke"}, cwd=ROOT,
                                           kernel_name="python3", progress_bar=False)  # fmt: skip
     said = {cell.id: student.said_by(cell) for cell in executed.cells}
     assert {said[f"{label}-check"] for label in solutions} == {"No answer yet."}
-    assert {said[f"{label}-check-again"] for label in solutions} == {"Right."}
+    assert {said[f"{label}-again-check"] for label in solutions} == {"Right."}
