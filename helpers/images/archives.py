@@ -27,7 +27,7 @@ class Decoded(NamedTuple):
     """What a folder or archive holds, sorted by name, however it was packed.
 
     names: of the pictures; x (N, 3, size, size) uint8; mask_names; masks (M, 1, size, size) bool; broken: one
-    "name (why)" for each file that could not be read.
+    "name (why)" for each file that could not be read; unjudged: names of files that were only counted.
     """
 
     names: list[str]
@@ -35,13 +35,14 @@ class Decoded(NamedTuple):
     mask_names: list[str]
     masks: np.ndarray
     broken: list[str]
+    unjudged: list[str]
 
 
 def decoded(path: Path, size: int, label: str, wanted, progress: bool = True) -> Decoded:
     """Decode the files of a folder or archive (.tar, .tar.xz, .tar.gz, .zip), or read them from the cache.
 
     `wanted(name)` says how a file is decoded: "picture" (squeezed to `size`), "exact" (it has that size), "mask",
-    "unjudged" (a black picture, for its name alone), or None for not at all. `label` names the choice in the cache's
+    "unjudged" (its name alone is kept), or None for not at all. `label` names the choice in the cache's
     file name. The cache is keyed by the archive's SHA-256, or a folder's names, sizes and times, and by `size`.
     ValueError for an archive that is damaged, has a member above 256 MiB, or has members that point outside of it.
     """
@@ -213,13 +214,14 @@ def _decode(path, size, wanted, progress) -> Decoded:
     for (name, *_), (following, *_) in pairwise(results):
         if name == following:  # a picture that counts twice, or one of two that should not
             raise ValueError(f"{path} is refused: it has two members {name!r}.")
-    good = [result for result in results if result[1] != "broken"]
+    good = [result for result in results if result[1] not in ("broken", "unjudged")]
     sorts = [[(name, pixels) for name, kind, pixels in good if (kind == "mask") == masks] for masks in (False, True)]
     (names, x), (mask_names, masks) = (zip(*part, strict=True) if part else ((), ()) for part in sorts)
     return Decoded(
         list(names), np.stack(x) if x else np.zeros((0, 3, size, size), np.uint8),
         list(mask_names), np.stack(masks) if masks else np.zeros((0, 1, size, size), bool),
-        [f"{name} ({why})" for name, kind, why in results if kind == "broken"])
+        [f"{name} ({why})" for name, kind, why in results if kind == "broken"],
+        [name for name, kind, _ in results if kind == "unjudged"])
 
 
 def _some(files, most=128):
@@ -242,7 +244,7 @@ def _one(name, kind, source, size):
     except UnicodeEncodeError:  # no table of results could name it
         return name.encode(errors="replace").decode(), "broken", "has a name that is not UTF-8"
     if kind == "unjudged":
-        return name, kind, np.zeros((3, size, size), np.uint8)
+        return name, kind, None
     try:
         if isinstance(source, Path) and source.stat().st_size > LARGEST:
             return name, "broken", f"has more than {LARGEST:,} bytes"

@@ -141,11 +141,9 @@ def _folder(choice, data_root, size, read):
             warnings.warn(f"{len(unread)} files or folders in {path} may not be read and are passed over, the first is "
                           f"{unread[0]}.", stacklevel=2)  # fmt: skip
     held = read(path, "placed", wanted)
-    known = np.array([where(name).kind != "unknown" for name in held.names], bool)
-    if not known.all():
-        warnings.warn(f"{(~known).sum()} files in {path} are left out, since no folder says whether they are good.",
+    if held.unjudged:
+        warnings.warn(f"{len(held.unjudged)} files in {path} are left out, since no folder says whether they are good.",
                       stacklevel=2)  # fmt: skip
-        held = held._replace(names=[name for name, kept in zip(held.names, known) if kept], x=held.x[known])
     places = [where(name) for name in held.names]
     if not any(at.part == "train" for at in places):
         raise ValueError(f"{path} holds no good pictures to train on; put them into train/good/.")
