@@ -77,6 +77,20 @@ def test_the_pace_of_a_gpu_says_nothing_of_a_processor(listed, tmp_path):
     assert not record.paces(tmp_path, "cpu") and record.paces(tmp_path, "cuda").keys() == on_cpu.keys()
 
 
+def test_the_pace_of_a_method_elsewhere_is_that_of_its_chapter_and_precision():
+    known = {("a", "CAE", "mnist", "fp32"): 60, ("a", "CAE", "mnist", "bf16"): 6, ("b", "CAE", "cifar10", "bf16"): 600,
+             ("a", "CAE", "digits", "bf16"): 3}  # fmt: skip
+
+    def minutes(name, method, dataset, precision, epochs=10):
+        config = {"method": method, "protocol": {"dataset": dataset}, "precision": precision, "epochs": epochs}
+        return record.minutes_of(name, config, known, guess=7)
+
+    assert minutes("a", "CAE", "digits", "bf16") == 0.5
+    assert minutes("a", "CAE", "cifar10", "bf16") == 1, "the slowest in this chapter and precision"
+    assert minutes("b", "CAE", "cifar10", "fp32") == 100, "only the other precision was recorded"
+    assert minutes("b", "VAE", "cifar10", "fp32") == 7
+
+
 def test_methods_that_see_other_features_of_one_product_are_found_again(listed, tmp_path, capfd):
     """They make their task by one function, with other keywords."""
     few = dict(tier="smoke", dataset="parts", methods=["SPADE", "Mahalanobis-AD", "PatchCore-1"], studies=["7"])
@@ -141,7 +155,7 @@ def test_every_entry_of_the_list_can_be_run(capsys):
     for entry in record.entries():
         jobs, p = record.jobs_of(entry, None)
         if not jobs:  # a set that the tests' data may lack
-            assert entry["parameters"]["dataset"] == "cifar10", entry["what"]
+            assert entry["parameters"]["dataset"] in ("cifar10", "cifar100"), entry["what"]
             assert f"Passed over: {entry['what']} (" in capsys.readouterr().out
         else:
             assert p.tier == "paper", entry["what"]

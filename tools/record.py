@@ -89,30 +89,33 @@ def missing(listed, into, device=None):
 
 
 def paces(into, device=None):
-    """Return {(method, data set, precision): seconds an epoch} of the records, the median over their runs.
+    """Return {(chapter, method, data set, precision): seconds an epoch} of the records, the median over their runs.
 
     A processor's pace says nothing of a GPU's, so only records of the device's kind count.
     """
     on_cpu = (device or engine.default_device()) == "cpu"
     found = defaultdict(list)
-    for record in (r for folder in into.glob("*") for r in records.read_all(folder)):
+    for name, record in ((folder.name, r) for folder in into.glob("*") for r in records.read_all(folder)):
         config, happened = record["config"], record["provenance"]
         if happened["device"].startswith("CPU") == on_cpu:
-            found[_kind(config)].append(happened["seconds"] / max(config["epochs"], 1))
+            found[_kind(name, config)].append(happened["seconds"] / max(config["epochs"], 1))
     return {kind: median(seconds) for kind, seconds in found.items()}
 
 
-def _kind(config):
-    return config["method"], config["protocol"].get("dataset"), config["precision"]
+def _kind(name, config):
+    return name, config["method"], config["protocol"].get("dataset"), config["precision"]  # a chapter has its own CAE
 
 
-def minutes_of(config, known, guess=GUESS):
-    """Return the expected minutes of a run: by its method on its data, by its method elsewhere, or a guess."""
+def minutes_of(name, config, known, guess=GUESS):
+    """Return the expected minutes of a chapter's run: by its method on its data, by its method elsewhere, or a guess.
+
+    Elsewhere is the slowest of the chapter's other data sets, in the run's precision where that was ever recorded.
+    """
     if config["epochs"] == 0:
         return 0.1
-    own = known.get(_kind(config))
-    elsewhere = [seconds for (method, *_), seconds in known.items() if method == config["method"]]
-    pace = own or (max(elsewhere) if elsewhere else None)
+    elsewhere = {kind: seconds for kind, seconds in known.items() if kind[:2] == (name, config["method"])}
+    alike = [seconds for (*_, precision), seconds in elsewhere.items() if precision == config["precision"]]
+    pace = known.get(_kind(name, config)) or max(alike or elsewhere.values(), default=None)
     return guess if pace is None else pace * config["epochs"] / 60
 
 
@@ -120,7 +123,7 @@ def say_left(left, into, device=None):
     """Print what is left, an entry a line, with its expected minutes in one process."""
     known, groups = paces(into, device), defaultdict(list)
     for entry, _, config in left:
-        groups[entry["what"]].append(minutes_of(config, known))
+        groups[entry["what"]].append(minutes_of(entry["chapter"], config, known))
     print(f"\nLeft: {len(left)} runs, about {sum(map(sum, groups.values())) / 60:.1f} hours of one core.")
     for what, minutes in groups.items():
         print(f"  {len(minutes):4d} runs, {sum(minutes):6.0f} minutes: {what}")
@@ -133,7 +136,7 @@ def record(minutes, name, into, workers, stack, device):
     todo = missing(entries(name), into, device)
     left, known = minutes - (time.monotonic() - begin) / 60, paces(into, device)
     # What no like of was ever run is tried: the sweep gives it up after two epochs where it would take too long.
-    chosen = [item for item in todo if minutes_of(item[2], known, guess=0) <= left]
+    chosen = [item for item in todo if minutes_of(item[0]["chapter"], item[2], known, guess=0) <= left]
     for precision in dict.fromkeys(config["precision"] for _, _, config in chosen):  # trivial detectors have fp32
         items = [item for item in chosen if item[2]["precision"] == precision]
         left = max(minutes - (time.monotonic() - begin) / 60, 0.01)
