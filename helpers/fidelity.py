@@ -52,15 +52,14 @@ def recorded(chapter):
 
 
 def stand_ins(lines):
-    """Return {data set of a paper: the one that stands in for it in a frame's lines}, where the paper's is not there.
+    """Return {data set of a paper: the one that stands in for it in a frame's lines}, as `results.standing_in` takes it.
 
-    A set with several products, such as "MVTec AD, 4 of 15", stands in where it has the most of them.
+    Of sets with several products, such as "MVTec AD, 4 of 15", it is the one that has the most of them.
     """
     there = set(lines.dataset)
     widest = max(there, key=_products, default="")
-    known = {"cifar10": "cifar10_jpeg", "PlantVillage all crops, color": "PlantVillage apple, segmented",
-             **({"MVTec AD": widest} if _products(widest) else {})}  # fmt: skip
-    return {theirs: ours for theirs, ours in known.items() if theirs not in there}
+    return {"cifar10": "cifar10_jpeg", "PlantVillage all crops, color": "PlantVillage apple, segmented",
+            **({"MVTec AD": widest} if _products(widest) else {})}  # fmt: skip
 
 
 def _products(dataset):

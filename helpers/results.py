@@ -114,6 +114,21 @@ def largest(lines, *sizes):
     return lines
 
 
+def standing_in(lines, stand_in, over=None):
+    """Return lines under the paper's names of data sets, with `other_data`: "", or the set that stands in.
+
+    `stand_in` maps the paper's data set to the one that our runs may have instead. It steps back, method by method,
+    where the paper's own set has runs of as many classes, those of the column `over`.
+    """
+    theirs = {ours: name for name, ours in stand_in.items()}
+    other_data = lines.dataset.where(lines.dataset.isin(theirs), "")
+    lines = lines.assign(other_data=other_data, dataset=lines.dataset.replace(theirs))
+    own, pairs = lines.other_data == "", [lines.method, lines.dataset]
+    classes = lines[over].fillna("") if over in lines else own
+    kinds = [classes.where(side).groupby(pairs).transform("nunique") for side in (own, ~own)]
+    return lines[own == ((kinds[0] > 0) & (kinds[0] >= kinds[1]))]
+
+
 # -- tables --------------------------------------------------------------------------------------------------------
 
 
@@ -123,8 +138,7 @@ def table(columns, metric=None, *, rows="method", printed=None, recorded=None, t
 
     `rows` and `columns` name the columns of the frames that vary in the table, `metric` and `fixed` what they are
     filtered by, such as dataset="mnist", ratio=0.1; `metric` may be a list where it stands in the rows or
-    columns, which then have its order. `stand_in` maps the paper's data set to the one that our runs have
-    instead, which then is "other data"; where a method has runs on the paper's own, it steps back. Where several
+    columns, which then have its order. What `stand_in` names, as in `standing_in`, is "other data". Where several
     lengths are recorded, a cell takes the longest. The mean over classes, "mean", is there where all classes are.
 
     Columns of the result: those of `rows` and `columns`, paper, recorded (mean over seeds), sd, n (seeds), difference,
@@ -256,14 +270,10 @@ def _own_cells(lines, rows, columns, fixed, stand_in, unit, known):
     names = [rows, columns, "value", "sd", "n", "epochs", "paper_epochs", "precision", "other_data"]
     if lines is None or lines.empty:
         return pd.DataFrame(columns=names)
-    theirs = {ours: name for name, ours in stand_in.items()}
-    other_data = lines.dataset.where(lines.dataset.isin(theirs), "")
-    lines = lines.assign(other_data=other_data, dataset=lines.dataset.replace(theirs))
     over = columns if columns in CLASSES else next((name for name in CLASSES if fixed.get(name) == "mean"), None)
-    lines = chosen(lines, **{name: value for name, value in fixed.items() if name != over})
-    own = lines.other_data == ""
-    pairs = pd.Series(list(zip(lines.method, lines.dataset)), lines.index, dtype=object)
-    lines = lines[own | ~pairs.isin(pairs[own])]
+    data = {"dataset": fixed["dataset"]} if "dataset" in fixed else {}
+    lines = chosen(lines, **{name: value for name, value in fixed.items() if name not in (over, "dataset")})
+    lines = chosen(standing_in(lines, stand_in, over), **data)
     about = {rows, columns, *fixed}
     lines = lines[[set(labels.split()) <= about for labels in lines.labels]]
     if over in lines:

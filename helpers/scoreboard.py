@@ -89,7 +89,6 @@ def _cells(protocol, name, printed, fixed, lines):
     over = next(column for column in results.CLASSES if fixed.get(column) == "mean")
     lines = lines[lines[over] != DARK] if fixed["dataset"] == PRODUCTS else lines
     stand_in = fidelity.stand_ins(lines)
-    ours = stand_in.get(fixed["dataset"], fixed["dataset"])
     printed = pd.concat(map(results.paper, printed)) if printed else None
     if printed is not None:  # a method that several tables print is taken from the first
         printed = printed.drop_duplicates([c for c in ("dataset", "method", "metric", over, "ratio") if c in printed])
@@ -99,7 +98,9 @@ def _cells(protocol, name, printed, fixed, lines):
                           **{column: value for column, value in fixed.items() if column != columns})  # fmt: skip
     found = results.chosen(found, **{columns: fixed[columns]})
     points = found.unit.map(lambda unit: 1 if unit == "%" else 100)
-    runs = runs_of(lines, over, **fixed | {"dataset": ours})
+    runs = runs_of(lines, over, stand_in, **fixed)
+    data = {run["config"]["protocol"]["dataset"] for run in runs.record}
+    ours = data.pop() if len(data) == 1 else fixed["dataset"]
     own = [_behind(cell, runs[runs.method == cell.method]) for cell in found.itertuples()]
     plain = runs[runs.method == PLAIN[name]]
     in_points = {column: found[column].astype(float) * points for column in ("paper", "recorded", "sd", "difference")}
@@ -119,14 +120,16 @@ def _number_of_classes(runs):
     return len(set().union(*runs.classes))
 
 
-def runs_of(lines, over, **fixed):
+def runs_of(lines, over, stand_in, **fixed):
     """Return the runs of each method that have the classes of the column `over`, a line a run.
 
-    Columns: method, run, record, classes (a list), auroc (their mean), seed, epochs, paper_epochs, precision, device,
+    `stand_in` as in `results.standing_in`. Columns: method, run, record, classes (a list), auroc (their mean), seed, epochs, paper_epochs, precision, device,
     seconds, load.
     """
     about = {over, *fixed}
-    lines = results.chosen(lines, metric="auroc", variant="", **{c: v for c, v in fixed.items() if c != over})
+    alike = {column: value for column, value in fixed.items() if column not in (over, "dataset")}
+    lines = results.chosen(lines, metric="auroc", variant="", **alike)
+    lines = results.chosen(results.standing_in(lines, stand_in, over), dataset=fixed["dataset"])
     lines = lines[[set(labels.split()) <= about for labels in lines.labels]].dropna(subset=[over])
     rows = [{"method": method, "run": run, "record": part.record.iloc[0], "classes": sorted(part[over]),
              "auroc": part.value.mean(), "paper_epochs": float(part.paper_epochs.iloc[0] or "nan"),

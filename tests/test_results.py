@@ -194,6 +194,18 @@ def test_what_stands_in_steps_back_where_the_papers_own_set_is_there():
     assert (copy.recorded, copy.verdict) == (0.7, "other data"), "of a method that has nothing else"
 
 
+def test_what_stands_in_stays_until_the_papers_own_set_has_as_many_classes():
+    copies = [a_record(c, digit, dataset="mnist_jpeg", auroc=0.8) for c in ("CAE", "VAE") for digit in "01"]
+    begun = [a_record("CAE", "0", auroc=0.9), *(a_record("VAE", digit, auroc=0.9) for digit in "01")]
+    short = [a_record("CAE", "1", auroc=0.9, variant="short")]
+    cells = table([*copies, *begun, *short], stand_in={"mnist": "mnist_jpeg"})
+    cae, vae = ([cell(cells, name, digit).recorded for digit in ("0", "1", "mean")] for name in ("CAE", "VAE"))
+    assert cae == pytest.approx([0.8] * 3) and vae == pytest.approx([0.9] * 3), "of one set each"
+    lines = results.standing_in(results.frame([*copies, *begun], ""), {"mnist": "mnist_jpeg"}, "normal_class")
+    assert set(zip(lines.method, lines.other_data)) == {("CAE", "mnist_jpeg"), ("VAE", "")}
+    assert set(lines.dataset) == {"mnist"}
+
+
 def test_columns_may_be_metrics():
     lines = results.frame([a_record(), a_record(seed=1)], "this run")
     cells = results.table("metric", this_run=lines, dataset="mnist", normal_class="0")
