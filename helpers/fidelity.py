@@ -52,7 +52,7 @@ def recorded(chapter):
 
 
 def stand_ins(lines):
-    """Return {data set of a paper: the one that stands in for it in a frame's lines}, as `results.standing_in` takes it.
+    """Return {data set of a paper: the one that may stand in for it in a frame's lines}, for `results.standing_in`.
 
     Of sets with several products, such as "MVTec AD, 4 of 15", it is the one that has the most of them.
     """

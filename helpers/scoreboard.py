@@ -123,8 +123,8 @@ def _number_of_classes(runs):
 def runs_of(lines, over, stand_in, **fixed):
     """Return the runs of each method that have the classes of the column `over`, a line a run.
 
-    `stand_in` as in `results.standing_in`. Columns: method, run, record, classes (a list), auroc (their mean), seed, epochs, paper_epochs, precision, device,
-    seconds, load.
+    `stand_in` as in `results.standing_in`. Columns: method, run, record, classes (a list), auroc (their mean), seed,
+    epochs, paper_epochs, precision, device, seconds, load.
     """
     about = {over, *fixed}
     alike = {column: value for column, value in fixed.items() if column not in (over, "dataset")}
