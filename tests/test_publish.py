@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 import xml.etree.ElementTree as xml
 from urllib.parse import unquote, urljoin, urlparse
 
@@ -52,6 +53,17 @@ def test_workflows_call_what_there_is():
         for command in (step["run"] for job in jobs for step in job["steps"] if "run" in step):
             assert not command.startswith("make ") or command.split()[1] in targets, command
             assert all((ROOT / file).exists() for file in re.findall(r"(?:tests|\.ci|tools)/[\w.]+", command)), command
+
+
+def test_the_citation_says_what_the_project_says_elsewhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys(), "what the format asks for"
+    assert citation["authors"] == project["authors"] == [{"name": CONFIG["author"]}]
+    assert (citation["license"], citation["version"]) == (project["license"]["text"], project["version"])
+    assert (citation["url"], citation["repository-code"]) == (HOME, CONFIG["repository"]["url"])
+    page = (ROOT / "book/bibliography.md").read_text(encoding="utf-8")
+    assert citation["title"] in page and HOME in page and f"year   = {{{CONFIG['copyright']}}}" in page
 
 
 @pytest.fixture(scope="module")
