@@ -54,17 +54,18 @@ def recorded(chapter):
 def stand_ins(lines):
     """Return {data set of a paper: the one that may stand in for it in a frame's lines}, for `results.standing_in`.
 
-    Of sets with several products, such as "MVTec AD, 4 of 15", it is the one that has the most of them.
+    Of sets that are a part of it, such as "MVTec AD, 4 of 15", it is the largest.
     """
     there = set(lines.dataset)
-    widest = max(there, key=_products, default="")
+    part = {whole: max(there, key=partial(_share, whole), default="") for whole in ("MVTec AD", "COIL-100, ten normal")}
     return {"cifar10": "cifar10_jpeg", "PlantVillage all crops, color": "PlantVillage apple, segmented",
-            **({"MVTec AD": widest} if _products(widest) else {})}  # fmt: skip
+            **{whole: name for whole, name in part.items() if _share(whole, name)}}  # fmt: skip
 
 
-def _products(dataset):
-    part = re.fullmatch(r"MVTec AD, (\d+) of 15", dataset)
-    return int(part[1]) if part else 0
+def _share(whole, dataset):
+    """How much of a data set another is, by its name; 0 where it is no part of it."""
+    part = re.fullmatch(rf"{whole}, ([\d,]+) of \d.*", dataset)
+    return int(part[1].replace(",", "")) if part else 0
 
 
 def cells_of(name, columns, metrics, fixed, lines):

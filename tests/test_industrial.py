@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import images
+from helpers import images, protocols
 from helpers.images import archives, decoding, industrial
 
 REAL = Path(os.environ.get("DATA_ROOT", ""))
@@ -878,6 +878,11 @@ def test_coil_100(tmp_path):
     drawn = load("coil100:3", tmp_path, size=8)
     assert Counter(drawn.kinds) == {"good": 720, "other object": 4 * 72} and (~drawn.test).sum() == 432
     assert {kind for kind, t in zip(drawn.kinds, drawn.test, strict=True) if not t} == {"good"}
+    assert len(drawn.classes) == 1 and len(protocols.train_on_good(drawn).train) == 432, "one model for all ten"
+    assert found.name == "COIL-100, 1,008 of 7,200 views"
+    assert drawn.name == "COIL-100, ten normal 3, 1,008 of 7,200 views"
+    with pytest.raises(ValueError, match="does not mark defects.* coil100:SEED"):
+        protocols.train_on_good(found)
     assert drawn.kinds == load("coil100:3", tmp_path, size=8).kinds != load("coil100:4", tmp_path, size=8).kinds
     pack(tmp_path / "coil-100", tmp_path / "zipped/coil-100.zip")
     assert load("coil100", tmp_path / "zipped", size=8).digest == found.digest

@@ -35,7 +35,8 @@ from .layouts import (
 
 MVTEC = ("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw",
          "tile", "toothbrush", "transistor", "wood", "zipper")
-NAMES = ("parts", "mvtec:CATEGORY", "mvtec:*", "mtd", "mtd:random", "coil100", "plantvillage:CROP", "folder:PATH")
+NAMES = ("parts", "mvtec:CATEGORY", "mvtec:*", "mtd", "mtd:random", "coil100", "coil100:SEED", "plantvillage:CROP",
+         "folder:PATH")
 MOST_FILES = 100_000  # in a reader's own folder; one with more is not the folder that was meant
 TILE = re.compile(r"(?:^|/)MT_(\w+)/Imgs/exp(\d+)_num_(\d+)\.(jpg|png)$")
 COIL = re.compile(r"(?:^|/)obj(\d+)__(\d+)\.png$")
@@ -186,10 +187,10 @@ def _mtd(choice, data_root, size, read):
 
 
 def _coil(choice, data_root, size, read):
-    """Without a seed: 100 classes, every second view is test. With a seed: ten objects are good, the others not.
+    """Without a seed: 100 classes, every second view is test. With a seed: ten objects are one product, the others not.
 
     Murase and Fukumizu ("Datasets") train on 60 % of the views of ten objects and call the other 90 objects
-    anomalous. Which ten is not printed, so the seed draws them.
+    anomalous. Which ten is not printed, so the seed draws them. A copy that lacks views says so in its name.
     """
     path = find(["coil-100", "COIL-100", "coil100", "COIL100"], data_root)
     if path is None:
@@ -202,16 +203,19 @@ def _coil(choice, data_root, size, read):
     objects = sorted({thing for thing, _, _ in views})
     order = [i for _, _, i in views]
     y = np.array([objects.index(thing) for thing, _, _ in views])
-    title, kinds, test = "COIL-100", None, np.array([angle // 5 % 2 == 1 for _, angle, _ in views])
+    classes, kinds = tuple(f"obj{thing}" for thing in objects), None
+    words, test = ["COIL-100"], np.array([angle // 5 % 2 == 1 for _, angle, _ in views])
     if choice:
         seed = seed_in(choice, "coil100")
         random = np.random.RandomState(seed)
         good = np.isin(y, random.permutation(len(objects))[:10])
         train = random.permutation(np.flatnonzero(good))[:round(0.6 * good.sum())]
-        title, kinds = f"COIL-100, draw {seed}", tuple(np.where(good, "good", "other object").tolist())
-        test = ~np.isin(np.arange(len(y)), train)
+        words, classes = ["COIL-100", f"ten normal{f' {seed}' if seed else ''}"], ("ten objects",)
+        y, test = np.zeros_like(y), ~np.isin(np.arange(len(y)), train)
+        kinds = tuple(np.where(good, "good", "other object").tolist())
+    words += [f"{len(views):,} of 7,200 views"] if len(views) < 7200 else []
     return Images(
-        title, torch.from_numpy(held.x[order]), torch.from_numpy(y), tuple(f"obj{thing}" for thing in objects),
+        ", ".join(words), torch.from_numpy(held.x[order]), torch.from_numpy(y), classes,
         torch.from_numpy(test), None, kinds, tuple(held.names[i] for i in order))
 
 
