@@ -344,9 +344,11 @@ def test_a_run_is_listed_once_for_each_seed_product_and_study():
     assert {job.variant for job in jobs} == {"", "no buffer", "no anomalous latents", "neither"}
     p.studies = [study for study in notebook["STUDIES"] if study != "digits"]
     jobs = notebook["jobs"](p)
-    assert len({job.variant for job in jobs}) == 1 + 3 + 5 + 15 + 3 + 3 + 3 + 1
+    assert len({job.variant for job in jobs}) == 1 + 3 + 5 + 15 + 3 + 3 + 4 + 1
     whole = [(job.method, job.variant, job.seed) for job in jobs]
     assert len(set(whole)) == len(whole)
+    moved = {job.variant: job.settings["ways"][-1] for job in jobs if job.method == "ALGAN-image"}
+    assert moved["flips, no turns"] == "hv" and moved["pictures are not moved"] == "" and moved[""] == moved["n_z = 1"]
 
 
 def test_on_digits_one_class_is_normal_and_the_steps_are_those_of_a_product():
