@@ -118,13 +118,13 @@ def standing_in(lines, stand_in, over=None):
     """Return lines under the paper's names of data sets, with `other_data`: "", or the set that stands in.
 
     `stand_in` maps the paper's data set to the one that our runs may have instead. It steps back, method by method,
-    where the paper's own set has runs of as many classes, those of the column `over`.
+    where the paper's own set has runs of as many classes, those of the column `over`, else of as many variants.
     """
     theirs = {ours: name for name, ours in stand_in.items()}
     other_data = lines.dataset.where(lines.dataset.isin(theirs), "")
     lines = lines.assign(other_data=other_data, dataset=lines.dataset.replace(theirs))
     own, pairs = lines.other_data == "", [lines.method, lines.dataset]
-    classes = lines[over].fillna("") if over in lines else own
+    classes = lines[over if over in lines else "variant"].fillna("")
     kinds = [classes.where(side).groupby(pairs).transform("nunique") for side in (own, ~own)]
     return lines[own == ((kinds[0] > 0) & (kinds[0] >= kinds[1]))]
 
@@ -278,7 +278,8 @@ def _own_cells(lines, rows, columns, fixed, stand_in, unit, known):
     lines = lines[[set(labels.split()) <= about for labels in lines.labels]]
     if over in lines:
         every = (known or set()) - {"mean"} if over == columns else set()
-        means = [_means(part, over, every or set(part[over].dropna())) for _, part in lines.groupby("dataset")]
+        sets = lines.groupby(["dataset", "other_data"])
+        means = [_means(part, over, every or set(part[over].dropna())) for _, part in sets]
         lines = pd.concat([lines, *means], ignore_index=True)
     lines = chosen(lines, **({over: "mean"} if over in fixed else {}))
     if known is not None and columns in lines:

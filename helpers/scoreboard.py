@@ -100,7 +100,9 @@ def _cells(protocol, name, printed, fixed, lines):
     points = found.unit.map(lambda unit: 1 if unit == "%" else 100)
     runs = runs_of(lines, over, stand_in, **fixed)
     data = {run["config"]["protocol"]["dataset"] for run in runs.record}
-    ours = data.pop() if len(data) == 1 else fixed["dataset"]
+    ours = [*data][0] if len(data) == 1 else fixed["dataset"]
+    if len(data) > 1:  # the head is the paper's set, so rows that have no verdict say it, too
+        found["verdict"] = found.verdict.where(found.paper.notna() | ~found.other_data.astype(bool), "other data")
     own = [_behind(cell, runs[runs.method == cell.method]) for cell in found.itertuples()]
     plain = runs[runs.method == PLAIN[name]]
     in_points = {column: found[column].astype(float) * points for column in ("paper", "recorded", "sd", "difference")}

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from helpers import engine
 from helpers.chapter import opened
+from helpers.images import industrial
 from helpers.metrics import auroc
 from helpers.notebook import ParameterError
 from helpers.runs import seeded
@@ -347,8 +348,16 @@ def test_a_run_is_listed_once_for_each_seed_product_and_study():
     assert len({job.variant for job in jobs}) == 1 + 3 + 5 + 15 + 3 + 3 + 4 + 1
     whole = [(job.method, job.variant, job.seed) for job in jobs]
     assert len(set(whole)) == len(whole)
-    moved = {job.variant: job.settings["ways"][-1] for job in jobs if job.method == "ALGAN-image"}
-    assert moved["flips, no turns"] == "hv" and moved["pictures are not moved"] == "" and moved[""] == moved["n_z = 1"]
+    moved = {job.variant: job.settings["ways"] for job in jobs if job.method == "ALGAN-image"}
+    assert set(moved["flips, no turns"]) == {"hv"} and set(moved["pictures are not moved"]) == {""}
+    assert moved[""] == moved["n_z = 1"] == notebook["ways_of"]("parts", notebook["data"].classes)
+
+
+def test_every_product_that_may_be_moved_is_one_that_there_is():
+    notebook = opened("pseudo-anomalies", {"tier": "smoke"})
+    there = {*notebook["data"].classes, *industrial.MVTEC}
+    assert notebook["WAYS"].keys() <= there
+    assert notebook["ways_of"]("parts", ["brushed_metal", "screw"]) == ["hv", ""]
 
 
 def test_on_digits_one_class_is_normal_and_the_steps_are_those_of_a_product():

@@ -206,6 +206,24 @@ def test_what_stands_in_stays_until_the_papers_own_set_has_as_many_classes():
     assert set(lines.dataset) == {"mnist"}
 
 
+def test_one_method_on_the_papers_own_set_leaves_the_others_on_the_stand_in():
+    """In a table whose columns are data sets, where the means are over the classes that each set has."""
+    copies = [a_record(c, digit, dataset="mnist_jpeg", auroc=0.8) for c in ("CAE", "VAE") for digit in "01"]
+    own = [a_record("CAE", digit, auroc=0.9) for digit in "012"]
+    mixed = results.table("dataset", "auroc", recorded=results.frame([*copies, *own], "recorded"), normal_class="mean",
+                          stand_in={"mnist": "mnist_jpeg"}).set_index("method")  # fmt: skip
+    assert mixed.recorded.to_dict() == pytest.approx({"CAE": 0.9, "VAE": 0.8})
+    assert mixed.other_data.to_dict() == {"CAE": "", "VAE": "mnist_jpeg"}
+
+
+def test_without_classes_it_steps_back_where_the_papers_own_set_has_as_many_variants():
+    copies = [a_record(variant=v, dataset="mnist_jpeg", auroc=0.8) for v in ("", "short", "long")]
+    lines = results.frame([*copies, a_record(auroc=0.9)], "")
+    kept = results.standing_in(lines, {"mnist": "mnist_jpeg"})
+    assert set(kept.variant) == {"", "short", "long"} and set(kept.other_data) == {"mnist_jpeg"}
+    assert set(results.standing_in(lines[lines.variant == ""], {"mnist": "mnist_jpeg"}).other_data) == {""}
+
+
 def test_columns_may_be_metrics():
     lines = results.frame([a_record(), a_record(seed=1)], "this run")
     cells = results.table("metric", this_run=lines, dataset="mnist", normal_class="0")
