@@ -345,12 +345,24 @@ def test_a_run_is_listed_once_for_each_seed_product_and_study():
     assert {job.variant for job in jobs} == {"", "no buffer", "no anomalous latents", "neither"}
     p.studies = [study for study in notebook["STUDIES"] if study != "digits"]
     jobs = notebook["jobs"](p)
-    assert len({job.variant for job in jobs}) == 1 + 3 + 5 + 15 + 3 + 3 + 4 + 1
+    assert len({job.variant for job in jobs}) == 1 + 3 + 5 + 15 + 3 + 3 + 5 + 1
     whole = [(job.method, job.variant, job.seed) for job in jobs]
     assert len(set(whole)) == len(whole)
     moved = {job.variant: job.settings["ways"] for job in jobs if job.method == "ALGAN-image"}
     assert set(moved["flips, no turns"]) == {"hv"} and set(moved["pictures are not moved"]) == {""}
     assert moved[""] == moved["n_z = 1"] == notebook["ways_of"]("parts", notebook["data"].classes)
+
+
+def test_turns_by_right_angles_change_no_pixel(monkeypatch):
+    notebook, seen = opened("pseudo-anomalies", {"tier": "smoke"}), []
+    method = notebook["QuarterTurned"](side=16, width=4, ways=["hv"])
+    monkeypatch.setattr(notebook["ALGANImage"], "loss_of_D", lambda _, batch: seen.append(batch.x))
+    x = torch.rand(64, 3, 16, 16)
+    method.loss_of_D(engine.Batch(x, torch.zeros(64, dtype=torch.int64), None))
+    turned = torch.stack([x.rot90(k, (2, 3)) for k in range(4)])
+    which = (seen[0] == turned).flatten(2).all(2)
+    assert (which.sum(0) == 1).all(), "each is one of the four"
+    assert (which.sum(1) > 4).all(), "and all four occur"
 
 
 def test_every_product_that_may_be_moved_is_one_that_there_is():
