@@ -5,7 +5,6 @@ epochs, other data, quoted by the paper from another, not run. Left out are seco
 to a machine, and Tables 7 to 11 of the chapter on pseudo-anomalies, which are a product here and fifteen there.
 """
 
-import re
 from functools import partial
 
 import numpy as np
@@ -51,23 +50,6 @@ def recorded(chapter):
     return results.largest(lines, "size")
 
 
-def stand_ins(lines):
-    """Return {data set of a paper: the one that may stand in for it in a frame's lines}, for `results.standing_in`.
-
-    Of sets that are a part of it, such as "MVTec AD, 4 of 15", it is the largest.
-    """
-    there = set(lines.dataset)
-    part = {whole: max(there, key=partial(_share, whole), default="") for whole in ("MVTec AD", "COIL-100, ten normal")}
-    return {"cifar10": "cifar10_jpeg", "PlantVillage all crops, color": "PlantVillage apple, segmented",
-            **{whole: name for whole, name in part.items() if _share(whole, name)}}  # fmt: skip
-
-
-def _share(whole, dataset):
-    """How much of a data set another is, by its name; 0 where it is no part of it."""
-    part = re.fullmatch(rf"{whole}, ([\d,]+) of \d.*", dataset)
-    return int(part[1].replace(",", "")) if part else 0
-
-
 def cells_of(name, columns, metrics, fixed, lines):
     """Return the printed cells of a table with what is recorded for them; a line a cell, as `results.table`.
 
@@ -75,7 +57,7 @@ def cells_of(name, columns, metrics, fixed, lines):
     """
     printed = results.paper(name)
     metrics = [m for m in metrics if m in set(printed.metric)]
-    both = dict(printed=printed, recorded=lines, stand_in=stand_ins(lines), **fixed)
+    both = dict(printed=printed, recorded=lines, stand_in=results.stand_ins(lines), **fixed)
     if "metric" in (columns, fixed.get("rows")):
         found = results.table(columns, metrics, **both)
     else:

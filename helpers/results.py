@@ -11,6 +11,8 @@ the line is about (`score`, `anomalous_class`, `category`, ...; `labels` lists t
 and the `record` itself, whose digest is `run`.
 """
 
+import re
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -112,6 +114,23 @@ def largest(lines, *sizes):
         best = lines.groupby("dataset")[size].transform("max")
         lines = lines[lines[size].isna() | (lines[size] == best)]
     return lines
+
+
+def stand_ins(lines):
+    """Return {data set of a paper: the one that may stand in for it in a frame's lines}, for `standing_in`.
+
+    Of sets that are a part of it, such as "MVTec AD, 4 of 15", it is the largest.
+    """
+    there = set(lines.dataset)
+    part = {whole: max(there, key=partial(_share, whole), default="") for whole in ("MVTec AD", "COIL-100, ten normal")}
+    return {"cifar10": "cifar10_jpeg", "PlantVillage all crops, color": "PlantVillage apple, segmented",
+            **{whole: name for whole, name in part.items() if _share(whole, name)}}  # fmt: skip
+
+
+def _share(whole, dataset):
+    """How much of a data set another is, by its name; 0 where it is no part of it."""
+    part = re.fullmatch(rf"{whole}, ([\d,]+) of \d.*", dataset)
+    return int(part[1].replace(",", "")) if part else 0
 
 
 def standing_in(lines, stand_in, over=None):

@@ -88,7 +88,7 @@ def _cells(protocol, name, printed, fixed, lines):
     """The lines of one benchmark in one chapter."""
     over = next(column for column in results.CLASSES if fixed.get(column) == "mean")
     lines = lines[lines[over] != DARK] if fixed["dataset"] == PRODUCTS else lines
-    stand_in = fidelity.stand_ins(lines)
+    stand_in = results.stand_ins(lines)
     printed = pd.concat(map(results.paper, printed)) if printed else None
     if printed is not None:  # a method that several tables print is taken from the first
         printed = printed.drop_duplicates([c for c in ("dataset", "method", "metric", over, "ratio") if c in printed])

@@ -74,17 +74,6 @@ def test_the_command_prints_a_line_a_table(capsys):
     assert [line.split()[0] for line in printed[1:]] == [f"algan-table-{n}" for n in range(1, 5)] + ["all"]
 
 
-def test_the_largest_part_of_a_set_stands_in():
-    def of(*names):
-        return fidelity.stand_ins(pd.DataFrame({"dataset": names}))
-
-    crops = {"PlantVillage all crops, color": "PlantVillage apple, segmented"}
-    assert of("MVTec AD, 2 of 15", "MVTec AD, 12 of 15", "parts")["MVTec AD"] == "MVTec AD, 12 of 15"
-    assert of("mnist") == {"cifar10": "cifar10_jpeg", **crops}
-    coil = "COIL-100, ten normal"
-    assert of(f"{coil}, 7,098 of 7,200 views", f"{coil}, 800 of 7,200 views")[coil].endswith("7,098 of 7,200 views")
-
-
 def test_a_papers_line_adds_up_its_tables(tables, of_all):
     papers = fidelity.of_papers(tables)
     assert list(papers.index) == fidelity.CHAPTERS

@@ -194,6 +194,17 @@ def test_what_stands_in_steps_back_where_the_papers_own_set_is_there():
     assert (copy.recorded, copy.verdict) == (0.7, "other data"), "of a method that has nothing else"
 
 
+def test_the_largest_part_of_a_set_stands_in():
+    def of(*names):
+        return results.stand_ins(pd.DataFrame({"dataset": names}))
+
+    crops = {"PlantVillage all crops, color": "PlantVillage apple, segmented"}
+    assert of("MVTec AD, 2 of 15", "MVTec AD, 12 of 15", "parts")["MVTec AD"] == "MVTec AD, 12 of 15"
+    assert of("mnist") == {"cifar10": "cifar10_jpeg", **crops}
+    coil = "COIL-100, ten normal"
+    assert of(f"{coil}, 7,098 of 7,200 views", f"{coil}, 800 of 7,200 views")[coil].endswith("7,098 of 7,200 views")
+
+
 def test_what_stands_in_stays_until_the_papers_own_set_has_as_many_classes():
     copies = [a_record(c, digit, dataset="mnist_jpeg", auroc=0.8) for c in ("CAE", "VAE") for digit in "01"]
     begun = [a_record("CAE", "0", auroc=0.9), *(a_record("VAE", digit, auroc=0.9) for digit in "01")]
