@@ -326,9 +326,10 @@ def _means(lines, over, every):
     """The mean over all classes, as class "mean", within a run that has several classes, else over runs of a seed."""
     if over == "category" and "categories" in lines:  # runs of one product each belong together
         lines = lines.assign(categories=lines.categories.where(lines.categories != lines.category, "each alone"))
-    by = [c for c in lines.columns if c not in (FREE - {"seed", "other_data", "paper_epochs"}) | {over}]
+    by = [c for c in lines.columns if c not in (FREE - {"seed", "other_data"}) | {over}]
     groups = lines[lines[over].isin(every)].groupby(by, sort=False, dropna=False)
     means = [{**group.iloc[0], over: "mean", "value": group.value.mean(), "run": "", "record": None,
-              "precision": " and ".join(sorted(group.precision.unique()))}
+              "precision": " and ".join(sorted(group.precision.unique())),
+              "paper_epochs": group.paper_epochs.dropna().max() if group.paper_epochs.notna().any() else None}
              for _, group in groups if set(group[over]) >= every]  # fmt: skip
     return pd.DataFrame(means, columns=lines.columns)

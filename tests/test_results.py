@@ -117,6 +117,12 @@ def test_the_mean_over_classes_is_there_where_all_classes_are():
     assert pd.isna(cell(table([a_record(), a_record(c="1", epochs=20)]), "CAE", "mean").recorded), "of two lengths"
 
 
+def test_classes_whose_papers_lengths_differ_have_a_mean_against_the_longest():
+    cells = table([a_record(c="0", auroc=0.9, epochs=50), a_record(c="1", auroc=0.7, epochs=50, paper_epochs=300)])
+    mean = cell(cells, "CAE", "mean")
+    assert (round(mean.recorded, 9), mean.verdict) == (0.8, "50 of 300 epochs")
+
+
 def test_the_mean_of_one_run_over_its_anomalous_classes():
     lines = [{"anomalous_class": "7", "auroc": 0.5}, {"anomalous_class": "8", "auroc": 1.0}]
     runs = results.frame([a_record(lines=lines), a_record(lines=lines, seed=1)], "this run")
