@@ -773,6 +773,9 @@ def test_a_defect_whose_mask_is_broken_is_left_out(tmp_path):
     with pytest.warns(UserWarning, match="001_mask.png"):
         found = load(f"folder:{folder}", broken="skip")
     assert "box/test/dirt/001.png" not in found.files and len(found.x) == 8
+    (folder / "ground_truth/dirt/000_mask.png").unlink()
+    with pytest.warns(UserWarning, match="001_mask.png"), pytest.raises(ValueError, match="000.png has no mask"):
+        load(f"folder:{folder}", broken="skip")
 
 
 # -- the other sets ------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ class Decoded(NamedTuple):
     unjudged: list[str]
 
 
-def decoded(path: Path, size: int, label: str, wanted, progress: bool = True) -> Decoded:
+def decoded(path: Path, size: int, label: str, wanted) -> Decoded:
     """Decode the files of a folder or archive (.tar, .tar.xz, .tar.gz, .zip), or read them from the cache.
 
     `wanted(name)` says how a file is decoded: "picture" (squeezed to `size`), "exact" (it has that size), "mask",
@@ -50,7 +50,7 @@ def decoded(path: Path, size: int, label: str, wanted, progress: bool = True) ->
     kept = read_cached(cached)
     if kept and _fits(kept, size):
         return Decoded(*(kept[field] if field in ("x", "masks") else kept[field].tolist() for field in Decoded._fields))
-    found = _decode(path, size, wanted, progress)
+    found = _decode(path, size, wanted)
     if found.names and not any("(cannot be read" in one for one in found.broken):  # which may be, another time
         texts = {field: np.array(value or [""])[:len(value)]  # an empty list alone would be an array of floats
                  for field, value in found._asdict().items() if isinstance(value, list)}
@@ -60,8 +60,6 @@ def decoded(path: Path, size: int, label: str, wanted, progress: bool = True) ->
 
 def heeded(found: Decoded, path: Path, broken: str) -> Decoded:
     """Stop with the names of the broken files, or warn of them and go on, as `broken` says."""
-    if broken not in ("stop", "skip"):
-        raise ValueError(f"broken must be 'stop' or 'skip', not {broken!r}.")
     if found.broken:
         some = f"{len(found.broken)} of {len(found.broken) + len(found.names) + len(found.mask_names)} files"
         listed = f"{some} in {path} cannot be used: {', '.join(found.broken)}"
@@ -202,10 +200,10 @@ def _check_size(path, name, size):
         raise ValueError(f"{path} is refused: its member {name!r} has {size:,} bytes, more than {LARGEST:,}.")
 
 
-def _decode(path, size, wanted, progress) -> Decoded:
+def _decode(path, size, wanted) -> Decoded:
     from tqdm.auto import tqdm
 
-    with tqdm(total=0, desc=f"decoding {path.name}", unit="B", unit_scale=True, disable=not progress) as bar:
+    with tqdm(total=0, desc=f"decoding {path.name}", unit="B", unit_scale=True) as bar:
         files, results = _files(path, wanted, bar), []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             while some := _some(files):

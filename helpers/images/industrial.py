@@ -43,23 +43,21 @@ COIL = re.compile(r"(?:^|/)obj(\d+)__(\d+)\.png$")
 LEAF = re.compile(r"(?:^|/)([^/]+?)___([^/]+)/([^/]*?)(\d*)(_final_masked)?\.[^./]+$")
 
 
-def load_industrial(name: str, data_root=None, size: int = 128, broken: str = "stop", progress: bool = True) -> Images:
+def load_industrial(name: str, data_root=None, size: int = 128, broken: str = "stop") -> Images:
     """Load a set by a name of the table above: x (N, 3, size, size), y the category, kinds, files.
 
     `broken` says what to do about files that are no picture or a damaged one: "stop" names them in an error,
-    "skip" in a warning. ValueError for a wrong name or size or a damaged archive, FileNotFoundError for a set that is
-    not there.
+    "skip" in a warning. ValueError for a wrong choice behind the colon, a wrong size or a damaged archive,
+    FileNotFoundError for a set that is not there.
     """
     family, _, choice = str(name).partition(":")
-    if family not in FAMILIES:
-        raise ValueError(f"There is no industrial set named {name!r}; the names are {', '.join(NAMES)}.")
     if not isinstance(size, Integral) or size < 8:
         raise ValueError(f"The size must be a whole number of pixels, 8 or more, not {size!r}.")
     if broken not in ("stop", "skip"):
         raise ValueError(f"broken must be 'stop' or 'skip', not {broken!r}.")
 
     def read(path, label, wanted):
-        return heeded(decoded(path, size, label, wanted, progress), path, broken)
+        return heeded(decoded(path, size, label, wanted), path, broken)
 
     return FAMILIES[family](choice, data_root, size, read)
 
@@ -92,7 +90,8 @@ def _mvtec(choice, data_root, size, read):
     """Categories from folders, from one archive each, or from the official archive of all."""
     asked = {category.strip() for category in choice.split(",")}
     if wrong := asked - {*MVTEC, "*"}:
-        raise ValueError(f"MVTec AD has no category {min(wrong)!r}; it has {', '.join(MVTEC)}, or * for all.")
+        raise ValueError(f"MVTec AD has no category {min(wrong)!r}; it has {', '.join(MVTEC)}, or * for all: write "
+                         "mvtec:bottle, mvtec:bottle,screw or mvtec:*.")  # fmt: skip
     every = "*" in asked
     asked = [category for category in MVTEC if every or category in asked]
     whole = find(["mvtec_anomaly_detection", "MVTecAD/mvtec_anomaly_detection"], data_root)

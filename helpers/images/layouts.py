@@ -34,11 +34,10 @@ def place(name: str, category: str) -> Place | None:
 def own_place(name: str, category: str) -> Place | None:
     """The place of a file in a reader's own folder, by the first folder of MARKS on its path; None without one.
 
-    Capital letters do not matter in these names, in "good" and in "unknown".
-
-    What stands before it names the product, else `category` does. train/, train/good/ and good/ train; test/<kind>/ and
-    bad/<kind>/ are known; test/, score/ and test/unknown/ are not. Folders below belong to the file's name, so that
-    none is lost. train/<kind>/ of another kind than good is None, too.
+    What stands before that folder names the product, else `category` does. train/, train/good/ and good/ train;
+    test/<kind>/ and bad/<kind>/ are known; test/, score/ and test/unknown/ are not. Folders below belong to the file's
+    name, so that none is lost. train/<kind>/ of another kind than good is None, too. Capital letters do not matter in
+    these names, in "good" and in "unknown".
     """
     *folders, file = PurePosixPath(name).parts
     at = next((i for i, folder in enumerate(folders) if folder.lower() in MARKS), None)
@@ -78,18 +77,20 @@ def assemble(name: str, found: list[tuple[Decoded, object]], classes: tuple[str,
     Each set comes with its function from a file's name to its Place. Where there are masks, every defect needs
     one (else ValueError); a defect whose mask is among the broken files is left out.
     """
-    rows, masks = [], {}
+    rows, masks, broken_masks = [], {}, set()
     for held, where in found:
-        rows += [(where(file), picture, held) for file, picture in zip(held.names, held.x, strict=True)]
+        rows += [(where(file), picture) for file, picture in zip(held.names, held.x, strict=True)]
         for file, mask in zip(held.mask_names, held.masks, strict=True):
             masks[marked(where(file))] = mask
+        places = [where(entry.rpartition(" (")[0]) for entry in held.broken]  # an entry is "file (why)"
+        broken_masks |= {marked(at) for at in places if at and at.part == "ground_truth"}
     rows.sort(key=lambda row: (classes.index(row[0].category), row[0].part != "train", *row[0][2:]))
     kept, outlines = [], []
-    for at, picture, held in rows:
+    for at, picture in rows:
         outline = masks.get(marked(at))
         if outline is None:
             if masks and at.kind != "good":
-                if any("ground_truth/" in file for file in held.broken):
+                if marked(at) in broken_masks:
                     continue
                 raise ValueError(f"{'/'.join(at)} has no mask {'/'.join(marked(at)[1:])}.png in ground_truth/, though "
                                  "other pictures have one.")  # fmt: skip

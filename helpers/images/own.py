@@ -99,7 +99,8 @@ def look(folder, size=256, shape="pad", tiles=1, white=None) -> Folder:
 def described(found: Folder) -> list[str]:
     """What a folder holds, in sentences: counts, products, labels, sizes, what is passed over."""
     pictures, how = found.pictures, found.how
-    lines = [f"{found.path.name}: {len(pictures)} pictures, {_counted(picture.size for picture in pictures)} pixels."]
+    plural = "s" * (len(pictures) != 1)
+    lines = [f"{found.path.name}: {len(pictures)} picture{plural}, {_counted(one.size for one in pictures)} pixels."]
     for product in sorted({picture.product for picture in pictures}):
         of_it = [picture for picture in pictures if picture.product == product]
         learn, judge = ([one for one in of_it if one.part == part] for part in ("train", "test"))
