@@ -115,6 +115,16 @@ def test_a_run_that_would_take_longer_than_there_is_time_is_not_begun(listed, tm
     assert record.main(["--here", "--into", str(into), "--minutes", "12"]) == 0 and len(begun) == 1
 
 
+def test_a_run_that_diverges_is_named_and_does_not_stop_the_recording(listed, tmp_path, capfd, monkeypatch):
+    def sweep(jobs, *_, **__):
+        raise FloatingPointError(f"1 of {len(jobs)} runs failed, the others are recorded.")
+
+    monkeypatch.setattr(record, "sweep", sweep)
+    assert record.main(["--here", "--into", str(tmp_path / "runs"), "--minutes", "10"]) == 0
+    out, err = capfd.readouterr()
+    assert "record: 1 of " in err and "Recorded: 0 runs." in out and "Left: " in out
+
+
 def test_a_wrong_name_or_entry_is_one_sentence(listed, capfd):
     assert record.main(["--list", "--name", "comparing"]) == 1
     assert capfd.readouterr().err.startswith("record: There is no chapter 'comparing'; the chapters are adversarial-")

@@ -140,9 +140,11 @@ def record(minutes, name, into, workers, stack, device):
     for precision in dict.fromkeys(config["precision"] for _, _, config in chosen):  # trivial detectors have fp32
         items = [item for item in chosen if item[2]["precision"] == precision]
         left = max(minutes - (time.monotonic() - begin) / 60, 0.01)
-        sweep([job for _, job, _ in items], [into / entry["chapter"] for entry, _, _ in items], tier="paper",
-              device=device, precision=precision, budget_minutes=left, workers=workers, stack=stack,
-              label="recording")  # fmt: skip
+        try:
+            sweep([job for _, job, _ in items], [into / entry["chapter"] for entry, _, _ in items], tier="paper",
+                  device=device, precision=precision, budget_minutes=left, workers=workers, stack=stack)  # fmt: skip
+        except FloatingPointError as error:  # it names its runs; all others are recorded
+            print(f"record: {error}", file=sys.stderr)
     made = sorted(set(into.glob("*/*.json")) - before)
     print(f"\nRecorded: {len(made)} runs." + "".join(f"\n  {path.relative_to(into)}" for path in made))
     say_left(missing(entries(name), into, device), into, device)
@@ -191,7 +193,7 @@ def main(argv=None):
             record(options.minutes, options.name, options.into, options.workers, options.stack, options.device)
         else:
             in_a_copy(sys.argv[1:] if argv is None else argv, options.into)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(f"record: {error}", file=sys.stderr)
         return 1
     return 0
