@@ -62,3 +62,19 @@ def test_another_error_is_named_in_one_line(tmp_path, monkeypatch, capfd):
     sentence, log = capfd.readouterr().err.splitlines()
     assert sentence == r"KeyError: 'no such\ncolumn'"
     assert "in papermill" in Path(log.split(" traceback is in ")[1]).read_text()
+
+
+def test_a_kernel_that_died_is_one_sentence(tmp_path, monkeypatch, capfd):
+    def papermill(*_, **__):
+        sys.exit(138)  # as papermill does
+
+    monkeypatch.setattr(notebook, "RUNS", tmp_path)
+    monkeypatch.setattr(notebook, "papermill", papermill)
+    assert notebook.main(["comparing-autoencoders"]) == 138
+    assert capfd.readouterr().err == "The notebook's kernel died, perhaps for want of memory.\n"
+
+
+def test_papermills_own_help_executes_nothing(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(notebook, "RUNS", tmp_path)
+    assert notebook.main(["comparing-autoencoders", "--help"]) == 0
+    assert "Usage:" in capfd.readouterr().out and not list(tmp_path.glob("*.ipynb"))

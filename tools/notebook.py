@@ -41,10 +41,15 @@ def main(argv):
     command = [str(ROOT / "notebooks" / f"{name}.ipynb"), str(executed), "-k", "python3", *quiet, *options]
     with open(log, "w", encoding="utf-8") as file, kernel_writes_to(file):
         try:
-            papermill(command, standalone_mode=False)
+            if papermill(command, standalone_mode=False) == 0:  # --help and --version execute nothing
+                return 0
         except click.ClickException as error:  # an option that papermill does not have
             error.show()
             return 1
+        except SystemExit as end:  # papermill's own: 138 for a kernel that died
+            if end.code:
+                print("The notebook's kernel died, perhaps for want of memory.", file=sys.stderr)
+            return end.code or 0
         except Exception as error:
             traceback.print_exc(file=file)
             print(f"{said(error)}\nThe whole traceback is in {log}", file=sys.stderr)
