@@ -103,9 +103,9 @@ def fit(found, method="PatchCore", false_alarms=0.05, device=None):
         seen = [read(picture.squares) for picture in pictures]
         scored = held_out(config, seen, device)
         held = np.array([score for score, _ in scored])
-        limit = for_false_alarms(held, false_alarms)
-        parts[product] = Part(_fitted(config, seen, device), held, limit, _limits(scored))
-        lines += [_line(picture, product, score, limit) for picture, (score, _) in zip(pictures, scored)]
+        threshold = for_false_alarms(held, false_alarms)
+        parts[product] = Part(_fitted(config, seen, device), held, threshold, _limits(scored))
+        lines += [_line(picture, product, score, threshold) for picture, (score, _) in zip(pictures, scored)]
         heats |= _heats(pictures, scored, config["size"])
     return Detector(config, parts), _judged(lines, heats)._replace(held_out=True)
 
@@ -264,10 +264,10 @@ def _product(picture, products):
     return next((name for name in named if name in products), None)
 
 
-def _line(picture, product, score, limit):
+def _line(picture, product, score, threshold):
     return {"file": picture.file, "product": product, "kind": "good" if picture.part == "train" else picture.kind,
-            "score": score, "threshold": limit.value, "ratio": score / max(limit.value, 1e-12),
-            "verdict": "flagged" if score > limit.value else "passed"}  # fmt: skip
+            "score": score, "threshold": threshold.value, "ratio": score / max(threshold.value, 1e-12),
+            "verdict": "flagged" if score > threshold.value else "passed"}  # fmt: skip
 
 
 def _judged(lines, heats):

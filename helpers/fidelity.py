@@ -1,8 +1,10 @@
 """How close the records are to the papers: each printed table beside what is recorded for it, and a summary of both.
 
 Every printed cell is counted once, with the verdict that its chapter shows: reproduced, higher, lower, one seed, fewer
-epochs, other data, quoted by the paper from another, not run. Left out are seconds and counts of weights, which belong
-to a machine, and Tables 7 to 11 of the chapter on pseudo-anomalies, which are a product here and fifteen there.
+epochs, other data, quoted by the paper from another, not run. Left out are times and counts (epochs, weights); of
+Rotondi and Lavalle's Table 4 the three methods that it quotes and the balanced accuracies; of ALGAN's Table 2 the means
+over textures and over objects; and Tables 7 to 11 of the chapter on pseudo-anomalies, which are a product here and
+fifteen there.
 """
 
 from functools import partial

@@ -10,8 +10,8 @@ from numbers import Integral
 import numpy as np
 import torch
 
-from helpers.images import Images, class_index
-from helpers.images.industrial import NAMES
+from .images import Images, class_index
+from .images.industrial import NAMES
 
 
 @dataclass(frozen=True, eq=False)

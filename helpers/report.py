@@ -57,7 +57,7 @@ def page(judged, found, model, title, overlays) -> str:
 def counted(judged) -> str:
     """Say how many pictures were judged, and how many were flagged."""
     flagged = int((judged.lines.verdict == "flagged").sum())
-    return f"{len(judged.lines)} pictures, {flagged} of them flagged."
+    return f"{len(judged.lines)} picture{'s' * (len(judged.lines) != 1)}, {flagged} of them flagged."
 
 
 def how(model) -> str:
@@ -70,9 +70,10 @@ def how(model) -> str:
 def thresholds(model) -> pd.DataFrame:
     """Return a line a product: how many good pictures set its threshold, and which share of new ones it should flag."""
     return pd.DataFrame([{
-        "product": name, "good pictures": limit.n, "threshold": limit.value,
-        "false alarms, at most about": f"{limit.rate:.1%}", "95 % interval": f"{limit.low:.1%} to {limit.high:.1%}"}
-        for name, (_, _, limit, _) in model.parts.items()])  # fmt: skip
+        "product": name, "good pictures": part.threshold.n, "threshold": part.threshold.value,
+        "false alarms, at most about": f"{part.threshold.rate:.1%}",
+        "95 % interval": f"{part.threshold.low:.1%} to {part.threshold.high:.1%}"}
+        for name, part in model.parts.items()])  # fmt: skip
 
 
 def notes(model) -> list[str]:

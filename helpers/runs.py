@@ -4,6 +4,7 @@ import functools
 import json
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -128,15 +129,9 @@ def code_of(make, settings, evaluate, keep):
     return code_digest(method, evaluate, *([keep] if keep else []))
 
 
-class seeded:
-    """Context in which torch's random numbers start from `seed`; the state before comes back after it."""
-
-    def __init__(self, seed):
-        self.seed = seed
-
-    def __enter__(self):
-        self.state = torch.get_rng_state()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *_):
-        torch.set_rng_state(self.state)
+@contextmanager
+def seeded(seed):
+    """Let torch's random numbers start from `seed`; the processor's state before comes back afterwards."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        yield

@@ -243,7 +243,7 @@ def _cell(cell):
     lines += [f"paper {cell.paper:.1f}"] if pd.notna(cell.paper) else []
     if cell.verdict and not (cell.classes and pd.isna(cell.recorded)):
         same = cell.verdict not in ("not run", "other data", "quoted")
-        gap = f"<span>{cell.difference:+.1f}</span> ".replace("-", "−") if same else ""
+        gap = f"<span>{cell.difference:+z.1f}</span> ".replace("-", "−") if same else ""
         mark = f"{tables.mark(cell.verdict)} {cell.verdict}"
         lines.append(f"{gap}<span class='{tables.kind(cell.verdict)}'>{mark}</span>")
     return f"<div data-sort='{number if pd.notna(cell.recorded) else -1}'>{'<br>'.join(lines)}</div>"

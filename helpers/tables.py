@@ -5,6 +5,8 @@ import html
 import pandas as pd
 from IPython.display import HTML
 
+from .results import span
+
 MARKS = {"reproduced": "✓", "higher": "▲", "lower": "▼", "not run": "–", "quoted": "❝", "other data": "≠",
          "one seed": "①"}  # fmt: skip
 NAMES = {"auroc": "AUROC", "aupr": "AUPR", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out", "aupro": "AUPRO", "f1": "F1",
@@ -67,8 +69,7 @@ def _difference(cell, digits):
     if not isinstance(cell.verdict, str) or not cell.verdict:
         return ""
     sign = f"<span class='{kind(cell.verdict)}' title='{cell.verdict}'>{mark(cell.verdict)}</span>"
-    rounded = 0.0 if pd.isna(cell.difference) else round(cell.difference, digits) + 0.0  # no negative zero
-    return sign if cell.verdict == "not run" else f"{rounded:+.{digits}f} {sign}"
+    return sign if cell.verdict == "not run" else f"{cell.difference:+z.{digits}f} {sign}"  # z: no negative zero
 
 
 def mark(verdict):
@@ -84,18 +85,13 @@ def _about(cells):
     found = cells.dropna(subset=["recorded"])
     if found.empty:
         return ""
-    words = [f"n = {_range(found.n)}"] if found.epochs.max() > 0 else []  # without training there is no luck
+    words = [f"n = {span(found.n)}"] if found.epochs.max() > 0 else []  # without training there is no luck
     shorter = found[found.epochs < found.paper_epochs.fillna(0).astype(float)]
     if len(shorter):
-        words.append(f"{_range(shorter.epochs)} of {_range(shorter.paper_epochs)} epochs"
+        words.append(f"{span(shorter.epochs)} of {span(shorter.paper_epochs)} epochs"
                      + ("" if len(shorter) == len(found) else f" in {len(shorter)} of {len(found)} cells"))  # fmt: skip
     words += [other for other in found.other_data.unique() if other]
     return html.escape(f" ({'; '.join(words)})") if words else ""
-
-
-def _range(values):
-    low, high = int(values.min()), int(values.max())
-    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _legend(cells, not_run):

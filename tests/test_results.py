@@ -64,6 +64,7 @@ def test_what_was_looked_at_along_the_training_is_a_frame_too():
         "epoch": [1, 9], "metric": ["auroc", "spread"], "value": [0.2, 0.5]}  # fmt: skip
     assert found.method.tolist() == ["CAE", "CAE"] and found.score.tolist()[0] == "l1"
     assert results.along(lines.iloc[:0]).empty
+    assert results.along(results.frame([a_record()], "recorded")).epoch.empty, "a run that looked back at nothing"
 
 
 def test_one_length_keeps_the_length_with_most_runs_then_the_longest():

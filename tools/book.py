@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from helpers.claims import FAILED  # noqa: E402
+from helpers.notebook import TIER_NAMES  # noqa: E402
 from tools import landing, pairs  # noqa: E402
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-TIERS = ("smoke", "quick", "paper")
 
 
 class NotebookFailed(Exception):
@@ -219,7 +219,7 @@ def make_book(tier: str, work: Path | None = None, output: Path | None = None, r
 def main(argv: list[str] | None = None) -> int:
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
-    parser.add_argument("--tier", choices=TIERS, default="quick")
+    parser.add_argument("--tier", choices=TIER_NAMES, default="quick")
     tier = parser.parse_args(argv).tier
     try:
         index = make_book(tier)

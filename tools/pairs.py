@@ -76,7 +76,7 @@ def shown(cell: nbformat.NotebookNode, name: str) -> str:
 
 
 def to_notebook(text: str, name: str) -> str:
-    """The bytes of the notebook NAME.ipynb that belongs to a MyST text."""
+    """The JSON text of the notebook NAME.ipynb that belongs to a MyST text."""
     notebook = clean(nbformat.v4.new_notebook(cells=source_cells(text)))
     for cell in notebook.cells:
         cell.source = shown(cell, name)

@@ -35,24 +35,24 @@ def of_task(task, extractor="lite0", kind="pooled", size=256, crop=224, stages=N
     ValueError for what is not possible; other errors as in `network`, where the cache does not hold the features.
     """
     stages = _checked(extractor, kind, size, crop, stages, average, rotations)
-    said = _said(extractor, kind, size, crop, stages, average, rotations)
+    description = _description(extractor, kind, size, crop, stages, average, rotations)
     compute = partial(_computed, extractor=extractor, kind=kind, size=size, crop=crop, stages=stages, average=average,
                       download=download, device=device)  # fmt: skip
     R, S = rotations or (1, 1)
 
-    def scored(images):
-        x = _kept(images, S, said, compute)
+    def test_features(images):
+        x = _cached(images, S, description, compute)
         return x if rotations else x.squeeze(1)
 
-    train = _kept(task.train, R, said, compute).flatten(0, 1)
-    test = train if task.test is task.train and not rotations else scored(task.test)
-    held = None if task.held is None else scored(task.held)
+    train = _cached(task.train, R, description, compute).flatten(0, 1)
+    test = train if task.test is task.train and not rotations else test_features(task.test)
+    held = None if task.held is None else test_features(task.held)
     masks = None if task.masks is None else _masks(task.masks, size, crop)
     groups = task.train_groups
     if R > 1:  # the turns of a picture show the same thing
         groups = (torch.arange(len(task.train)) if groups is None else groups).repeat_interleave(R)
     return replace(task, train=train, train_y=task.train_y.repeat_interleave(R), test=test, held=held,
-                   masks=masks, train_groups=groups, protocol=task.protocol | {"features": said})  # fmt: skip
+                   masks=masks, train_groups=groups, protocol=task.protocol | {"features": description})  # fmt: skip
 
 
 def reader(extractor="lite0", kind="pooled", size=256, crop=224, stages=None, average=1, download=False, device=None):
@@ -110,7 +110,7 @@ def _checked(extractor, kind, size, crop, stages, average, rotations):
     return stages
 
 
-def _said(extractor, kind, size, crop, stages, average, rotations):
+def _description(extractor, kind, size, crop, stages, average, rotations):
     """How features are made, in words: what records are found by, and what tables show."""
     words = [f"{extractor} {kind}", f"{size} pixels" + (f" cut to {crop}" if crop < size else "")]
     words += [f"stages {' '.join(map(str, stages))}"] if stages else []
@@ -119,11 +119,11 @@ def _said(extractor, kind, size, crop, stages, average, rotations):
     return ", ".join(words) + f" (v{VERSION})"
 
 
-def _kept(images, turns, said, compute):
+def _cached(images, turns, description, compute):
     """The features (n, turns, ...) of images, from the cache, or computed and kept there."""
-    sha = hashlib.sha256(f"{said} {turns} {tuple(images.shape)}".encode())
+    sha = hashlib.sha256(f"{description} {turns} {tuple(images.shape)}".encode())
     sha.update(images.contiguous().numpy())
-    name = f"features-{said.split(',')[0].replace(' ', '-')}-{sha.hexdigest()[:16]}"
+    name = f"features-{description.split(',')[0].replace(' ', '-')}-{sha.hexdigest()[:16]}"
     kept = read_cached(name)
     if kept is not None:
         return torch.from_numpy(kept["x"])
