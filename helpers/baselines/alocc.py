@@ -24,7 +24,8 @@ Where this differs:
   and D may win or R collapse, as users of the code report.
 - The released code never leaves training mode, so an image is scored with the statistics of its batch; here in
   eval mode. Its kernels are 5x5, its first layer has a batch norm too, and its way up has 32 and 16 features; here 4x4,
-  none, and 64 and 32.
+  none, and 64 and 32. Its D goes down by 16, 32, 64 and 128 features, here by 32, 64 and 128. Its images fill [0, 1]
+  while R ends in a tanh; here both fill [-1, 1].
 - ALGAN's comparison has pictures of 256x256, batches of 16, 512 epochs, and networks like a DCGAN's.
 """
 

@@ -9,15 +9,16 @@ Detection, ICLR 2018. With z = [code, ||x - x^|| / ||x||, cos(x, x^)] and member
     loss = mean (x - x^)^2 + lam1 mean E(z) + lam2 sum_kd 1 / Sigma_kdd
 
 Sizes are those of E3Outlier, whose code made IAEAD's table: a linear code of 5 from the shared encoder, an MLP
-7-64-10-3 with tanh and dropout 0.5, lam1 0.1, lam2 0.005, Adam 1e-4, 200 epochs of batches of 1024.
+7-64-10-3 with tanh and dropout 0.5, lam1 0.1, lam2 0.005, Adam 1e-4, 200 epochs of batches of 1024, where IAEAD prints
+250 epochs of batches of 256.
 
 Where this differs:
 
 - From the released code: it scores with the mixture of the last batch and replaces energies that are not finite; it
-  adds a small constant to each determinant's root and to each density. Here the mixture that scores is that of the
-  whole training set in eval mode, and a jitter on the diagonal and 64 bits for the 7 numbers of z keep each energy
-  finite. A narrow component magnifies the rounding errors of z, which change with the size of a batch, so for scores
-  the networks compute in 64 bits too.
+  adds 1e-7 to the diagonal of Sigma, to its determinant under the root, and to each density. Here the mixture that
+  scores is that of the whole training set in eval mode, and 1e-6 on the diagonal and 64 bits for the 7 numbers of z
+  keep each energy finite. A narrow component magnifies the rounding errors of z, which change with the size of a batch,
+  so for scores the networks compute in 64 bits too.
 - From the paper: it reconstructs with the squared norm; here, as released, with the mean over pixels.
 """
 

@@ -15,8 +15,9 @@ of batches of 96 (24 pictures, 4 turned views each). A test picture has 64 turne
 
 Where this differs:
 
-- The features come from elsewhere (`helpers.features`): AlexNet's at three sizes, 768 numbers, in the paper. Views are
-  drawn before training, not anew in each epoch.
+- The features come from elsewhere (`helpers.features`): AlexNet's at three sizes, 768 numbers, in the paper. In the
+  released code each view has a random angle, in training a new one in each epoch; here R views have the angles k 360 /
+  R, the same for every picture and epoch.
 - Betas, epsilon, weight decay, permutations, and which half moves first are the released code's.
 - From the released code: it cuts what a block returns to 10^6, and a cut map is no bijection; 2/pi is 0.636 there. The
   permutations come from this method's seed, not from the number of the block.

@@ -19,7 +19,7 @@ Where this differs:
   convolutions and large dense layers, and leaky ReLUs of slope 0.1. The sizes of the side that sees latents and of the
   joint layer are kept, and so are their dropouts, but the convolutions have none.
 - There "cross-entropy" is that of the pair (G(E(x)), E(x)); here, as in the paper, that of (x, E(x)).
-- Like there, D moves before E and G, and these draw a new z; there they also see another batch.
+- As there, D moves before E and G, which then draw a new z; there they also see another batch.
 
 Nothing in these losses asks G(E(x)) to be close to x, and on small digits it was not stable. Trained on ones, the AUC
 rose to 0.88 and fell back to 0.66 within a hundred epochs, on both sides of the distance to the mean image; with zero

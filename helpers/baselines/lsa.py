@@ -54,7 +54,7 @@ class LSA(nn.Module):
     def nll(self, z):
         """Return NLL (B,) of codes z (B, code) in [0, 1]."""
         log_p = self.density(z).float().log_softmax(2)  # (B, code, bins)
-        bin_ = (z.detach() * self.bins).long().clamp(max=self.bins - 1)
+        bin_ = (z.detach().float() * self.bins).long().clamp(max=self.bins - 1)  # in bf16 a code would change bins
         return -log_p.gather(2, bin_[:, :, None]).sum((1, 2))
 
     def terms(self, x):

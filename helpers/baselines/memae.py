@@ -9,8 +9,9 @@ Autoencoder for Unsupervised Anomaly Detection, ICCV 2019. With the memory M (N,
 
 Where this differs:
 
-- The authors never released the network for images. Here the memory sits on the code of 256 of the shared CAE; IAEAD
-  does not say enough to rebuild its network. The paper's memories are N = 100 for MNIST and 500 for CIFAR-10.
+- The authors' code is for video only. The paper describes its networks for images, and IAEAD says that it took them;
+  here the memory sits on the code of 256 of the shared CAE. The paper's memories are N = 100 for MNIST and 500 for
+  CIFAR-10.
 - The released code (for video) takes the dot product z M for d; `as_released=True` does too.
 - The threshold t is 1 / N, the lower end of the paper's range [1/N, 3/N].
 - The error is the mean over pixels, as released, so that alpha = 0.0002 has the released weight. Adam 1e-4.

@@ -11,13 +11,13 @@ logits, a step is
     En, De minimise  w_l BCE(D_l(l1), 1) + BCE(D_v(De(l2)), 1) + lam ||x - De(l1)||^2
     score  ||x - De(En(x))||^2
 
-d = 16, n ~ N(0, 0.2^2), w_l = 10, lam = 250, mining from epoch 151 of 201 on, one step with eta = 2, batches of 512,
+d = 16, n ~ N(0, 0.2^2), w_l = 10, lam = 250, mining from epoch 151 of 200 on, one step with eta = 2, batches of 512,
 Adam 2e-4 with beta1 0.5.
 
 Where this differs:
 
-- The released networks take 61x61 images with 5x5 convolutions; here En, De, D_v and C are the DCGAN blocks, with the
-  released widths of 64, D_v with 12. D_l is 16-128-64-32-1.
+- The released networks take 61x61 images with 5x5 convolutions, and De has a dropout; here En, De, D_v and C are the
+  DCGAN blocks, with the released widths of 64, D_v with 12. D_l is 16-128-64-32-1.
 - The released encoder ends in a leaky ReLU where the text needs a tanh, so its codes leave the cube, and D_l ends in 16
   sigmoids that a second sigmoid judges. Here a tanh, and one logit.
 - There the squared error is half a mean over pixels, times 500 by default and 10 in the paper; here the mean, times
@@ -25,7 +25,9 @@ Where this differs:
 - There mined codes go through a tanh, and so do codes before mining starts, which leaves a smaller cube. Here a mined
   code is clipped to the cube.
 - De draws from l1 and l2 in one batch, so that its batch norms score as they learn.
-- There an iterator is reset inside its own loop; here an epoch ends. New images are scored without noise.
+- There En and De train on other codes l2 than the judges; here on the same, or on those mined from them.
+- There the noise of an image is drawn once for all epochs, here anew in each batch, and an iterator is reset inside its
+  own loop; here an epoch ends. New images are scored without noise.
 """
 
 from functools import partial

@@ -22,6 +22,8 @@ Where this differs:
 - There many zeros of a last ReLU share a rating; here that ReLU is left out, and exactly an eighth is hidden.
 - There both nets move from one pass; here R moves first. R sees x and M x in one batch, so that its batch norms score
   as they learn.
+- For CIFAR-10 the released mask net moves in every fourth epoch (`every=4`) and has a third width, 64, R has 128 to 768
+  features, and the code 256 numbers.
 - The released checkpoint is the one with the best AUROC on labelled anomalies. There is none of that here.
 """
 

@@ -11,8 +11,9 @@ Each epoch trains on L = X - S and ends with S <- prox(X - g(f(L))), image by im
 Where this differs:
 
 - From the released code (E3Outlier: 20 epochs, lam 0.00065): its factor reads 1 - 1 / min(||s|| / lam, 1), which is 0
-  for every image with ||s|| > lam and negative below. So S stays 0, and the row "RDAE" is a CAE trained for 20 epochs.
-  `released_bug=True` does the same.
+  for every image with ||s|| > lam and negative below. So S stays 0, and its row "RDAE" is a CAE trained for 20 epochs.
+  `released_bug=True` does the same. IAEAD took this code and prints 250 epochs of batches of 256 for it.
+- The squared error that is trained is the mean over pixels, as released.
 - With the right factor and lam 0.00065, S takes all that is not reconstructed, of every image, and nothing is learnt.
   The paper tunes lam against labels. Here lam is a multiple of the median error of the training images, measured
   after each epoch. At 0.3, as chapter 2 has it, every image keeps an S, most of what is not reconstructed; above 1 only

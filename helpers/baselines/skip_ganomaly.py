@@ -19,7 +19,9 @@ Where this differs:
 - There w_lat's term is added to the loss of D as well, which then learns not to see the differences that the score
   looks for; newer versions of PyTorch refuse that step. Here G alone has it, as in the paper.
 - There a noise is added to the input in training, from memory that was never filled; here none is.
-- It never leaves training mode and draws D anew whenever its loss falls below 1e-5; see GANomaly for both.
+- The released code never leaves training mode, and draws D anew whenever the loss of D falls below 1e-5. It shifts and
+  scales MNIST beyond the tanh, scales the scores of the test set to [0, 1], and keeps the epoch with the best AUC on
+  that set. Here none of this is done, as in GANomaly.
 """
 
 from contextlib import nullcontext
