@@ -57,7 +57,9 @@ def page(judged, found, model, title, overlays) -> str:
 def counted(judged) -> str:
     """Say how many pictures were judged, and how many were flagged."""
     flagged = int((judged.lines.verdict == "flagged").sum())
-    return f"{len(judged.lines)} picture{'s' * (len(judged.lines) != 1)}, {flagged} of them flagged."
+    if len(judged.lines) == 1:
+        return f"1 picture, {'flagged' if flagged else 'not flagged'}."
+    return f"{len(judged.lines)} pictures, {flagged} of them flagged."
 
 
 def how(model) -> str:

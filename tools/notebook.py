@@ -28,7 +28,7 @@ RUNS = ROOT / "_build" / "runs"
 
 
 def main(argv):
-    """Execute the notebook that the first argument names, and print its outcome and its path; 0 or 1."""
+    """Execute the notebook that the first argument names, and print its outcome and path; 0, 1, or papermill's 138."""
     name, options = (argv or [""])[0], argv[1:]
     if name not in NAMES:
         wrong = f"there is no notebook {name!r}; " if name else ""
@@ -47,7 +47,7 @@ def main(argv):
             error.show()
             return 1
         except SystemExit as end:  # papermill's own: 138 for a kernel that died
-            if end.code:
+            if end.code == 138:
                 print("The notebook's kernel died, perhaps for want of memory.", file=sys.stderr)
             return end.code or 0
         except Exception as error:

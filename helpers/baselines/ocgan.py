@@ -11,8 +11,8 @@ logits, a step is
     En, De minimise  w_l BCE(D_l(l1), 1) + BCE(D_v(De(l2)), 1) + lam ||x - De(l1)||^2
     score  ||x - De(En(x))||^2
 
-d = 16, n ~ N(0, 0.2^2), w_l = 10, lam = 250, mining from epoch 151 of 200 on, one step with eta = 2, batches of 512,
-Adam 2e-4 with beta1 0.5.
+d = 16, n ~ N(0, 0.2^2), w_l = 10, lam = 250, mining from epoch 151 on, one step with eta = 2, batches of 512, Adam
+2e-4 with beta1 0.5. The released option says 201 epochs, and its loop runs 200.
 
 Where this differs:
 
