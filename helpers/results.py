@@ -332,6 +332,6 @@ def _means(lines, over, every):
     groups = lines[lines[over].isin(every)].groupby(by, sort=False, dropna=False)
     means = [{**group.iloc[0], over: "mean", "value": group.value.mean(), "run": "", "record": None,
               "precision": " and ".join(sorted(group.precision.unique())),
-              "paper_epochs": group.paper_epochs.dropna().max() if group.paper_epochs.notna().any() else None}
+              "paper_epochs": group.paper_epochs.astype(float).max()}
              for _, group in groups if set(group[over]) >= every]  # fmt: skip
     return pd.DataFrame(means, columns=lines.columns)
