@@ -15,8 +15,9 @@ cosine to 0 over 256 epochs of 256 steps; batches of 32 images, which make 96.
 Where this differs (the authors released no code):
 
 - The loss is the mean over the three kinds; the paper prints a sum, which with SGD is three times the learning rate.
-- The paper does not describe its head, and with more dimensions than images Sigma has no inverse: here the head has one
-  hidden layer, and Sigma is shrunk as Ledoit and Wolf do.
+- The head has one hidden layer here. Reimplementations have nine, eight of 512 and one of 128, as in earlier code of
+  the authors; which sizes the paper's own runs had is open.
+- With more dimensions than images Sigma has no inverse, so here it is shrunk as Ledoit and Wolf do.
 - The colours of each image change before it is spoilt, as there; there it is shifted at random as well.
 - `width` puts the blocks of a DCGAN in place of the ResNet, for small pictures and slow machines.
 - The paper also fine-tunes an EfficientNet-B4 from ImageNet, and learns from patches to localise; both are left out.
