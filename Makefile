@@ -30,7 +30,7 @@ test: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=. notebooks
+	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
 notebook: $(STAMP)  ## run one notebook with papermill: NAME=comparing-autoencoders ARGS="-p normal_class 3"
 	@$(BIN)/python tools/notebook.py "$(NAME)" -p tier $(TIER) $(ARGS)

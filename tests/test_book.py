@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from jupyter_server.serverapp import ServerApp
+from jupyterlab.labapp import LabApp
 from packaging.requirements import Requirement
 from torchvision import datasets
 
@@ -260,6 +263,18 @@ def test_make_alone_lists_every_target():
     listed = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert targets == set(re.findall(r"^make (\w+) +\S", listed, re.M))
     assert {"book", "test", "lab", "notebook", "sync", "lint", "clean"} <= targets
+
+
+def test_make_lab_opens_the_notebooks_in_a_server_of_the_whole_checkout(monkeypatch):
+    """The pages' buttons, and what the other commands write, lie below the checkout."""
+    said = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    options = shlex.split(said.splitlines()[-1].partition("jupyter lab ")[2])
+    monkeypatch.chdir(ROOT)
+    server = ServerApp()
+    server.parse_command_line(options)
+    assert Path(server.root_dir) == ROOT and not server.extra_args
+    shown = server.config["LabApp"]["default_url"].get_value(LabApp.default_url)
+    assert (ROOT / shown.removeprefix("/lab/tree/") / "comparing-autoencoders.ipynb").exists()
 
 
 def test_checksums_on_the_data_page_are_torchvisions():
