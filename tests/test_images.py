@@ -632,10 +632,10 @@ def test_the_digest_sees_every_change_and_only_changes():
 
 
 def test_a_class_is_found_by_index_and_by_name():
-    assert [class_index(example(), w) for w in (0, 1, "plain", "odd", np.int64(1))] == [0, 1, 0, 1, 1]
+    assert [class_index(example(), w) for w in (0, 1, "plain", "odd", np.int64(1), "1")] == [0, 1, 0, 1, 1, 1]
 
 
-@pytest.mark.parametrize("wanted", [2, -1, "even", None, 1.0, True, "0"])
+@pytest.mark.parametrize("wanted", [2, -1, "even", None, 1.0, True, "2", "-1", "²"])
 def test_an_impossible_class_lists_what_is_possible(wanted):
     message = fails(ValueError, lambda: class_index(example(), wanted))
     assert repr(wanted) in message and "plain" in message and "odd" in message

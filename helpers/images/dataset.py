@@ -46,11 +46,12 @@ class Images:
 
 
 def class_index(images: Images, wanted) -> int:
-    """The index of a class given by index or by name; ValueError lists the classes."""
+    """The index of a class given by name or by index, a number or its digits; ValueError lists the classes."""
     if isinstance(wanted, str) and wanted in images.classes:
         return images.classes.index(wanted)
-    if isinstance(wanted, Integral) and not isinstance(wanted, bool) and 0 <= wanted < len(images.classes):
-        return int(wanted)
+    index = int(wanted) if isinstance(wanted, str) and wanted.isascii() and wanted.isdecimal() else wanted
+    if isinstance(index, Integral) and not isinstance(index, bool) and 0 <= index < len(images.classes):
+        return int(index)
     listed = ", ".join(f"{i} ({c})" if str(i) != c else c for i, c in enumerate(images.classes))
     raise ValueError(f"{images.name} has no class {wanted!r}; its classes are {listed}.")
 
