@@ -183,12 +183,14 @@ subprocess.run = run
 """
 
 
-def test_setup_cell_in_colab_clones_and_installs_once(tmp_path):
+def test_setup_cell_in_colab_clones_once_and_installs_until_helpers_is_there(tmp_path):
     first = run_setup(tmp_path, COLAB, SAY_WHERE)
     assert first.stdout.splitlines() == [
         "git clone --quiet -> annotated-anomaly",
         f"{sys.executable} -m pip -> annotated-anomaly",
         str(tmp_path / "annotated-anomaly" / "helpers" / "__init__.py"),
     ], first.stderr
-    again = run_setup(tmp_path, COLAB, SAY_WHERE)
-    assert again.stdout.splitlines() == first.stdout.splitlines()[2:], again.stderr
+    again = run_setup(tmp_path, COLAB, SAY_WHERE)  # as where the first pip was interrupted
+    assert again.stdout.splitlines() == first.stdout.splitlines()[1:], again.stderr
+    there = f"sys.path.insert(0, {str(tmp_path / 'annotated-anomaly')!r})"
+    assert run_setup(tmp_path, f"{COLAB}\n{there}", SAY_WHERE).stdout.splitlines() == first.stdout.splitlines()[2:]
