@@ -95,6 +95,8 @@ OWN = {
         ({"dataset": "folder:"}, ["folder:PATH"]),
         ({"dataset": "folder:~no-such-user"}, ["~no-such-user", "folder:PATH"]),
         ({"dataset": "parts:x"}, ["'x'", "a seed"]),
+        ({"dataset": "mtd:rand"}, ["'rand'", "a seed", "mtd:random"]),
+        ({"dataset": "coil100:a"}, ["'a'", "a seed"]),
         ({"broken": "ignore"}, ["ignore", "stop, skip"]),
         ({"size": 100_000}, ["size", "at most 1,024"]),
         ({"size": 50}, ["50", "table_2", "16"]),

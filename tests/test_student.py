@@ -199,6 +199,12 @@ def test_a_tilde_that_the_shell_left_is_the_home(monkeypatch, tmp_path, capsys):
     assert len(list((tmp_path / "course").glob("*.ipynb"))) == 5
 
 
+def test_an_output_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="student: .*Not a directory"):
+        student.main(["write", "--output", str(tmp_path / "file" / "course")])
+
+
 def test_an_empty_folder_is_one_sentence(tmp_path):
     with pytest.raises(SystemExit, match="student: There is no notebook below"):
         student.main(["collect", str(tmp_path), "--output", str(tmp_path / "out.csv")])

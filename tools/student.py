@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         done = write(args.output) if args.command == "write" else [collect(args.folder, args.tier, args.output)]
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"student: {error}")
     print("\n".join(map(str, done)))
     return 0

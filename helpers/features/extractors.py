@@ -103,7 +103,8 @@ def _torchvision(name, split, middle):
         if path.exists():
             return _read(path, name)
         if not download:
-            raise FileNotFoundError(f"The ImageNet weights of {name} are not here: pass download=True, put {url} into "
+            raise FileNotFoundError(f"The ImageNet weights of {name} are not here: pass download=True (for a "
+                                    f"notebook: -p download True), put {url} into "
                                     f"{path.parent}, or take lite0, whose weights are installed.")  # fmt: skip
         try:
             return official.get_state_dict(progress=False, check_hash=True)

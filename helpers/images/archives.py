@@ -64,7 +64,8 @@ def heeded(found: Decoded, path: Path, broken: str) -> Decoded:
         some = f"{len(found.broken)} of {len(found.broken) + len(found.names) + len(found.mask_names)} files"
         listed = f"{some} in {path} cannot be used: {', '.join(found.broken)}"
         if broken == "stop":
-            raise ValueError(f"{listed}; repair or remove them, or pass broken='skip' to go on without them.")
+            raise ValueError(f"{listed}; repair or remove them, or go on without them with "
+                             "broken='skip' (in the Mixer chapter: -p broken skip).")
         warnings.warn(f"{listed}; going on without them.", stacklevel=2)
     return found
 

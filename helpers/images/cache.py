@@ -23,7 +23,8 @@ def roots(data_root, download: bool = False) -> list[Path]:
     named = (data_root, os.environ.get("DATA_ROOT"), cache_folder())
     places = [Path(os.path.expanduser(root)) for root in named if root]
     if data_root and not download and not places[0].is_dir():
-        raise FileNotFoundError(f"The data_root {data_root} is not a folder.")
+        raise FileNotFoundError(f"The data_root {data_root} is not a folder; name the one with the image sets, "
+                                "or leave data_root out.")  # fmt: skip
     return places
 
 

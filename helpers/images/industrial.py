@@ -161,14 +161,14 @@ def _mtd(choice, data_root, size, read):
     here the last two are the test part. Groups with a defective tile are never trained on. Four pictures of kind
     "uneven" have an empty mask.
     """
+    plain = choice == "random" or choice.startswith("random:")
+    seed = seed_in(choice.removeprefix("random").removeprefix(":") if plain else choice, "mtd or mtd:random")
     path = find(["MTD", "Magnetic-tile-defect-datasets.", "Magnetic-tile-defect-datasets.-master"], data_root)
     if path and path.is_dir() and archives_in(path):
         path = archives_in(path)[0]
     if path is None:
         raise missing("The Magnetic Tile Defects set", data_root, "MTD/magnetic_tile_defects.tar or MTD/MT_*/Imgs/, "
                       "from https://github.com/abin24/Magnetic-tile-defect-datasets.,")
-    plain = choice == "random" or choice.startswith("random:")
-    seed = seed_in(choice.removeprefix("random").removeprefix(":") if plain else choice, "mtd or mtd:random")
     held = read(path, "mtd", lambda name: (m := TILE.search(name)) and ("picture" if m[4] == "jpg" else "mask"))
     masks = {name[:-4]: mask for name, mask in zip(held.mask_names, held.masks, strict=True)}
     rows = [i for i, name in enumerate(held.names) if name[:-4] in masks]
@@ -191,6 +191,7 @@ def _coil(choice, data_root, size, read):
     Murase and Fukumizu ("Datasets") train on 60 % of the views of ten objects and call the other 90 objects
     anomalous. Which ten is not printed, so the seed draws them. A copy that lacks views says so in its name.
     """
+    seed = seed_in(choice, "coil100")
     path = find(["coil-100", "COIL-100", "coil100", "COIL100"], data_root)
     if path is None:
         raise missing("COIL-100", data_root, "coil-100/obj<k>__<angle>.png or coil-100.zip, from "
@@ -205,7 +206,6 @@ def _coil(choice, data_root, size, read):
     classes, kinds = tuple(f"obj{thing}" for thing in objects), None
     words, test = ["COIL-100"], np.array([angle // 5 % 2 == 1 for _, angle, _ in views])
     if choice:
-        seed = seed_in(choice, "coil100")
         random = np.random.RandomState(seed)
         good = np.isin(y, random.permutation(len(objects))[:10])
         train = random.permutation(np.flatnonzero(good))[:round(0.6 * good.sum())]
