@@ -63,7 +63,8 @@ def test_what_is_left_is_listed_with_the_minutes_of_its_like(listed, tmp_path, c
     capfd.readouterr()
     assert record.main(["--list", "--into", str(into)]) == 0
     said = capfd.readouterr().out
-    assert "Left: 1 runs, about 0.2 hours of one core." in said and "1 runs,     10 minutes: the small one" in said
+    assert "Left: 1 runs on the image sets at hand, about 0.2 hours of one core." in said
+    assert "1 runs,     10 minutes: the small one" in said
 
 
 def test_the_pace_of_a_gpu_says_nothing_of_a_processor(listed, tmp_path):
@@ -157,7 +158,8 @@ def test_the_list_of_this_checkout_names_chapters_and_parameters_that_exist():
 def test_numbers_that_nobody_could_mean_are_refused(wrong, tmp_path, capsys):
     assert record.main(["--here", "--into", str(tmp_path), *wrong]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("record: Parameter ") and "must be above 0" in said and wrong[1] in said.replace(".0", "")
+    name = "MINUTES" if wrong[0] == "--minutes" else f"Parameter {wrong[0].removeprefix('--')}"  # as it was typed
+    assert said.startswith(f"record: {name} ") and "must be above 0" in said and wrong[1] in said.replace(".0", "")
 
 
 @pytest.mark.skipif("DATA_ROOT" not in os.environ, reason="the list is for real data")

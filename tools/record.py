@@ -7,7 +7,7 @@
 It works in a clean copy of the committed tree, at low priority, so that you can go on editing; each record that ends
 is in data/runs at once, whatever happens to the process, and the same command goes on from there. `--here` records
 from this very folder instead: for a bare machine, where torch, numpy, scikit-learn and IPython are enough for
-digits and small pictures.
+MNIST and Fashion-MNIST.
 """
 
 import argparse
@@ -124,7 +124,8 @@ def say_left(left, into, device=None):
     known, groups = paces(into, device), defaultdict(list)
     for entry, _, config in left:
         groups[entry["what"]].append(minutes_of(entry["chapter"], config, known))
-    print(f"\nLeft: {len(left)} runs, about {sum(map(sum, groups.values())) / 60:.1f} hours of one core.")
+    hours = sum(map(sum, groups.values())) / 60
+    print(f"\nLeft: {len(left)} runs on the image sets at hand, about {hours:.1f} hours of one core.")
     for what, minutes in groups.items():
         print(f"  {len(minutes):4d} runs, {sum(minutes):6.0f} minutes: {what}")
 
@@ -185,6 +186,8 @@ def main(argv=None):
     options = parser.parse_args(argv)
     try:
         entries(options.name)
+        if not options.minutes > 0:
+            raise ValueError(f"MINUTES must be above 0, not {options.minutes:g}.")
         notebook.check_shared(budget_minutes=options.minutes, workers=options.workers, stack=options.stack)
         if options.list:
             left = missing(entries(options.name), options.into, options.device)
