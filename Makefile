@@ -19,7 +19,7 @@ help:  ## list these targets
 	@echo "New here? Try  make lab , or  make notebook NAME=comparing-autoencoders . The first call installs about 6.5 GB."
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | awk '{ printf "make %-10s", $$1; $$1 = ""; print }'
 	@echo "Variables: TIER=smoke|quick|paper  PYTHON=python3.12  NAME=<notebook>  MINUTES=60  ARGS=<options of papermill,"
-	@echo "           pytest or tools/record.py>  MODEL FOLDER OUTPUT=<of make score>"
+	@echo "           pytest or tools/record.py>  MODEL FOLDER OUTPUT=<of make score>  OUTPUT=<of make student>"
 
 env: $(STAMP)  ## make the virtual environment .venv (done by the others as needed)
 
@@ -27,7 +27,7 @@ book: $(STAMP)  ## execute the notebooks (TIER=quick) and build the site; prints
 	@$(BIN)/python tools/book.py --tier $(TIER)
 
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks

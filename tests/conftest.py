@@ -25,6 +25,14 @@ PAGES = [path.relative_to(ROOT).with_suffix(".html").as_posix() for path in SOUR
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """Of several processes one has every test of the site, which is made once, and the others a file at a time."""
+    for item in items:
+        of_site = {"site", "smoke_folder"} & set(item.fixturenames)
+        item.add_marker(pytest.mark.xdist_group("site" if of_site else item.path.stem))
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Every test draws the same numbers each time, whatever ran before it."""
