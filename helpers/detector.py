@@ -6,6 +6,7 @@ set the threshold (`thresholds.for_false_alarms`), without a label. The detector
 pictures, of more than MOST from so many, and so scores new good ones a little lower than the parts did.
 """
 
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -254,6 +255,8 @@ def _scored(method, x):
     with engine.evaluating(method):
         x = engine.prepare(method, x)
         score = method.score(x).max().item()
+        if not math.isfinite(score):
+            raise ValueError("A score is not finite; fit a detector to other pictures, or with another method.")
         return score, method.maps(x).numpy() if hasattr(method, "maps") else None
 
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from helpers import detector, files, report, thresholds
+from helpers import detector, features, figures, files, report, thresholds
+from helpers.baselines.patchcore import PatchCore
 from helpers.images import decoding, own, parts
 from helpers.images.layouts import Place, own_place
 from tools import score
@@ -113,7 +114,7 @@ def test_pictures_of_twelve_bits_are_seen_as_such(tmp_path):
     found = own.look(tmp_path, 40)
     assert found.how["white"] == 4095 and "12" in "\n".join(own.described(found))
     assert [int(one.squares.max()) for one in found.pictures] == [255, 127]
-    for white, also in ((65535, []), (4095, [ramp * 16])):  # what a saved detector was fitted to
+    for white, also in ((65535, []), (16383, []), (4095, [ramp * 16])):  # what a saved detector was fitted to
         for name, values in zip("cd", also):
             Image.fromarray(values).save(tmp_path / "good" / f"{name}.png")
         with pytest.raises(ValueError, match=f"uses 1[26] bits, but {white} counts as white for this detector"):
@@ -163,6 +164,12 @@ def test_squares_cover_a_picture(tmp_path, shape, tiles, boxes):
     assert np.abs(heat - np.add.outer(centres, centres)).max() < 0.15
 
 
+def test_where_squares_overlap_the_largest_value_counts():
+    maps = np.stack([np.full((4, 4), 5.0), np.full((4, 4), 1.0)])
+    heat = detector.whole(maps, [(0, 0, 2 / 3, 1), (1 / 3, 0, 1, 1)], 24)
+    assert heat[0].tolist() == [5.0] * 16 + [1.0] * 8
+
+
 def test_too_many_squares_are_refused(tmp_path):
     draw(tmp_path / "a.png", size=(4000, 10))
     with pytest.raises(ValueError, match="would take 400 squares, more than 64; take fewer tiles, or pad"):
@@ -183,7 +190,7 @@ def test_a_folder_without_pictures_is_named(tmp_path, make, says):
 
 
 @pytest.mark.parametrize(("n", "rate", "rank"), [(99, 0.01, 1), (98, 0.01, 1), (199, 0.01, 2), (19, 0.05, 1),
-                                                 (30, 0.1, 3), (9, 0.5, 5), (1, 0.2, 1)])  # fmt: skip
+                                                 (30, 0.1, 3), (9, 0.5, 5), (1, 0.2, 1), (99, 0.29, 29)])  # fmt: skip
 def test_the_threshold_is_the_lowest_that_keeps_the_rate(n, rate, rank):
     held = np.random.default_rng(0).permutation(n).astype(float)
     found = thresholds.for_false_alarms(held, rate)
@@ -283,6 +290,40 @@ def test_the_score_of_a_picture_does_not_depend_on_its_company(fitted):
     one = next(one for one in found.pictures if one.kind == "chip")
     alone = detector.judge(model, own.Folder(found.path, [one], [], found.how)).lines
     assert alone.score.item() == together[one.file]
+
+
+def test_of_many_pictures_evenly_spread_ones_are_learned(monkeypatch):
+    monkeypatch.setattr(detector, "MOST", 3)
+    seen = [torch.full((1, 3, 64, 64), k, dtype=torch.uint8) for k in (0, 50, 50, 90, 50, 50, 210)]
+    method = detector._fitted({"method": "distance to mean image", "size": 64}, seen, "cpu")
+    assert method.mean.mean().item() == pytest.approx(100 / 255, abs=1e-6)
+
+
+def test_a_memory_has_so_many_features_at_most(monkeypatch):
+    monkeypatch.setattr(detector, "REMEMBERED", 20)
+    seen = [torch.randn(1, 6, 8, 8).half() for _ in range(5)]
+    assert len(detector._fitted({"method": "PatchCore", "size": 64}, seen, "cpu").memory) == 20
+
+
+def test_a_heat_begins_where_good_pictures_usually_end():
+    scored = [(0.0, np.array([[1.0, 4.0]])), (0.0, np.array([[2.0]])), (0.0, np.array([[6.0]]))]
+    assert detector._limits(scored) == (4.0, 8.0)
+    ax = figures.overlay(np.zeros((3, 8, 8), np.uint8), np.full((8, 8), 3.0), limits=(2.0, 4.0))
+    assert np.asarray(ax.images[1].get_array()) == pytest.approx(0.5)
+
+
+def test_a_score_that_is_no_number_is_an_error_and_no_verdict(fitted, monkeypatch):
+    found, model, _ = fitted
+    monkeypatch.setattr(PatchCore, "score", lambda self, x: torch.full((len(x),), float("nan")))
+    with pytest.raises(ValueError, match="A score is not finite"):
+        detector.judge(model, found)
+
+
+def test_a_detector_of_other_features_is_refused(fitted, tmp_path, monkeypatch):
+    detector.save(fitted[1], tmp_path / "detector.pt")
+    monkeypatch.setattr(features.tasks, "VERSION", features.tasks.VERSION + 1)
+    with pytest.raises(ValueError, match="features that this version of the book does not make; fit again"):
+        detector.load(tmp_path / "detector.pt")
 
 
 @pytest.mark.parametrize("damage", ["cut", "rubbish", "empty", "other", "lacks"])

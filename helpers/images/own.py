@@ -83,7 +83,7 @@ def look(folder, size=256, shape="pad", tiles=1, white=None) -> Folder:
         largest = max(values.values(), default=0)
         if white is None:
             white = next((value for value in WHITES if largest <= value), WHITES[-1]) if largest else WHITES[-1]
-        elif largest > white or 0 < largest < FEW <= white // 4:
+        elif largest > white or 0 < largest < FEW <= (white + 1) // 4:
             raise ValueError(f"{max(values, key=values.get)} in {folder} uses {largest.bit_length()} bits, but {white} "
                              "counts as white for this detector; move it away, or fit one to pictures like it.")
         how = dict(size=size, shape=shape, tiles=tiles, white=white)
