@@ -1,6 +1,11 @@
 """The report on own pictures in a real browser: alone in its file, readable on desk and phone, light and dark."""
 
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers import detector, report
@@ -22,6 +27,34 @@ def written(tmp_path_factory):
     model, _ = detector.fit(found)
     report.write(folder, detector.judge(model, found), found, model, "Monday's pictures")
     return folder / "report.html"
+
+
+def test_what_is_said_of_few_pictures(tmp_path, monkeypatch):
+    for k in range(5):
+        Image.effect_noise((64, 64), 20).convert("RGB").save(tmp_path / f"{k}.png")
+    found = own.look(tmp_path, 64)
+    model, _ = detector.fit(found, "distance to mean image", false_alarms=0.2)
+    assert report.notes(model) == [], "five good pictures are enough for one false alarm in five"
+    judged = detector.judge(model, found)
+    monkeypatch.setattr(report, "SHOWN", 2)
+    (tmp_path / "out").mkdir()
+    report.write(tmp_path / "out", judged, found, model, "Few")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"scores.csv", "report.html", "overlay-001.jpg",
+                                                                   "overlay-002.jpg"}  # fmt: skip
+    assert "The other 3 are in the table at the end." in (tmp_path / "out/report.html").read_text()
+    one = judged.lines.head(1)
+    assert report.counted(judged._replace(lines=one.assign(verdict="flagged"))) == "1 picture, flagged."
+    assert report.counted(judged._replace(lines=one.assign(verdict="passed"))) == "1 picture, not flagged."
+
+
+def test_a_chart_counts_each_kind_of_picture_and_marks_the_threshold():
+    part = SimpleNamespace(held=np.array([1.0, 2.0, 3.0]), threshold=SimpleNamespace(value=3.0))
+    lines = pd.DataFrame({"kind": ["good"] * 2 + ["dirt"] * 4, "score": [1.5, 2.5, 4.0, 5.0, 6.0, 7.0]})
+    ax = Figure().add_subplot()
+    report.histogram(ax, part, lines)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "good, held out (3)", "good (2)", "defective (4)", "threshold"]  # fmt: skip
+    assert ax.lines[0].get_xdata()[0] == 3.0
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
