@@ -177,7 +177,11 @@ def test_collecting_gives_a_line_an_exercise(checkout, capsys):
     (checkout / "in/eve/null.ipynb").write_text('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": '
                                                 '[{"cell_type": "raw", "id": "a", "metadata": {"nbgrader": null}}]}')
 
-    table = student.collect(checkout / "in", "smoke", checkout / "out/answers.csv", checkout)
+    for copy in (".ipynb_checkpoints/one.ipynb", "out/collected/0/one.ipynb"):  # an editor's, and of a former call
+        (checkout / "in" / copy).parent.mkdir(parents=True)
+        (checkout / "in" / copy).write_bytes(path.read_bytes())
+
+    table = student.collect(checkout / "in", "smoke", checkout / "in/out/answers.csv", checkout)
     with table.open(newline="", encoding="utf-8") as sheet:
         lines = [(Path(line["file"]).parent.name, line["exercise"], line["check"], line["explanation"])
                  for line in csv.DictReader(sheet)]  # fmt: skip
@@ -191,6 +195,13 @@ def test_collecting_gives_a_line_an_exercise(checkout, capsys):
         f"{checkout}/in/eve/two.ipynb has no answers to a chapter; hand in notebooks that `make student` wrote.",
     ]
     assert "one (1).ipynb: 2 of 2 right" in capsys.readouterr().out
+
+
+def test_an_answer_without_end_is_cut_off(checkout, monkeypatch):
+    monkeypatch.setattr(student, "LONGEST", 3)
+    path = hand_in(checkout, "ada", ex_twice="while True:\n    pass")
+    lines = student.graded(path, "smoke", checkout / "out", checkout)
+    assert lines[0]["check"] in ("KeyboardInterrupt: ", "not run") and lines[1]["check"] == "not run"
 
 
 def test_a_tilde_that_the_shell_left_is_the_home(monkeypatch, tmp_path, capsys):

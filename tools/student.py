@@ -150,7 +150,9 @@ def said_by(cell: nbformat.NotebookNode) -> str:
 
 def collect(folder: Path, tier: str, table: Path, root: Path = ROOT) -> Path:
     """Write a CSV file with a line for each exercise of each notebook below a folder; return its path."""
-    files = sorted(path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+    ran = table.parent / "collected"  # where a former call may have left its copies
+    files = sorted(path for path in folder.rglob("*.ipynb")
+                   if ".ipynb_checkpoints" not in path.parts and ran.resolve() not in path.resolve().parents)
     if not files:
         raise ValueError(f"There is no notebook below {folder}.")
     table.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +161,7 @@ def collect(folder: Path, tier: str, table: Path, root: Path = ROOT) -> Path:
         writer.writeheader()
         for number, file in enumerate(files):
             try:
-                lines = graded(file, tier, table.parent / "collected" / str(number), root)
+                lines = graded(file, tier, ran / str(number), root)
                 print(f"{file}: {sum(line['check'] == 'Right.' for line in lines)} of {len(lines)} right", flush=True)
             except ValueError as error:
                 lines = [{"file": file, "check": error}]
