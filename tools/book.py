@@ -99,7 +99,7 @@ def execute(notebook: str, parameters: dict, folder: Path, root: Path = ROOT) ->
         cell = failed_cell(attempt)
         raise NotebookFailed(
             f"{notebook}.ipynb failed in cell {cell}: {error.ename}: {error.evalue} "
-            f"(see {attempt.relative_to(root)})"
+            f"(see {os.path.relpath(attempt, root)})"
         ) from None
     except DeadKernelError:
         raise NotebookFailed(f"{notebook}.ipynb: its kernel died, perhaps for want of memory.") from None
