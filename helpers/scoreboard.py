@@ -158,19 +158,19 @@ def time_ratio(runs, plain):
 
 
 @functools.cache
-def methods_of(name):
-    """Return {method: what makes it} of the runs of a chapter that are no variants; needs no image set."""
+def jobs_of(name):
+    """Return {method: a job} of a chapter's runs that are no variants; needs no image set."""
     opened = chapter.opened(name, {"tier": "paper", **EMBEDDED[name]})
-    return {job.method: job.make for job in opened["jobs"](opened["p"]) if not job.variant}
+    return {job.method: job for job in opened["jobs"](opened["p"]) if not job.variant}
 
 
 def _weights(board):
     """How many weights each cell's method trains, from the settings of its first run; None without a run."""
-    makes = {name: methods_of(name) for name in board.chapter.unique()}
+    jobs = {name: jobs_of(name) for name in board.chapter.unique()}
     counts = []
     for cell in board.itertuples():
-        make = makes[cell.chapter].get(cell.method) if len(cell.runs) else None
-        method = make(**cell.runs.record.iloc[0]["config"]["settings"]) if make else None
+        job = jobs[cell.chapter].get(cell.method) if len(cell.runs) else None
+        method = job.make(**cell.runs.record.iloc[0]["config"]["settings"]) if job else None
         counts.append(sum(weight.numel() for weight in method.parameters()) if method else None)
     return counts
 

@@ -1,5 +1,6 @@
 """The scoreboard: its cells against the records and the printed tables, then its page in a real browser."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from helpers import fidelity, prediction, records, results, scoreboard
+from helpers.runs import code_of
 from tests.conftest import DESK, PHONE, ROOT
 from tests.test_site import CONTRAST
 
@@ -88,11 +90,27 @@ def runs(seconds, seed=0, epochs=5, device="CPU", load=1.0):
     ([runs(20, load=None)], 2),
     ([runs(20, device="GPU")], None),
     ([runs(20, epochs=4)], None),
+    ([runs(20) | {"precision": "bf16"}], None),
+    ([runs(20) | {"classes": ["2"]}], None),
+    ([runs(20, load=1.6)], None),
+    ([runs(20, load=1.4)], 2),
     ([], None),
 ])  # fmt: skip
 def test_times_are_compared_between_runs_that_are_alike(own, expected):
     plain = pd.DataFrame([runs(10), runs(20, seed=1)])
     assert scoreboard.time_ratio(pd.DataFrame(own, columns=plain.columns), plain) == expected
+
+
+@pytest.mark.parametrize("name", scoreboard.PLAIN)
+def test_the_code_of_today_is_that_of_the_records(name):
+    """A digest of a method's code is part of a run's name: change the code, and its runs are to be made again."""
+    codes = {}
+    for record in records.read_all(records.RECORDED / name, variant=""):
+        codes.setdefault(record["config"]["method"], set()).add(record["config"]["code"])
+    jobs = {method: job for method, job in scoreboard.jobs_of(name).items() if method in codes}
+    now = {method: code_of(job.make, json.dumps(job.settings, sort_keys=True), job.evaluate, job.keep)
+           for method, job in jobs.items()}  # fmt: skip
+    assert len(now) > 5 and [method for method, code in now.items() if code not in codes[method]] == []
 
 
 def test_predictions_are_those_that_were_timed(board):
