@@ -11,7 +11,6 @@ import papermill
 import pytest
 from chapters import definitions
 
-from helpers.chapter import opened
 from tools import book
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,31 +89,6 @@ def refusal(chapter, output, *parameters):
 def test_papermill_ends_in_one_sentence_before_any_work(name, value, said, tmp_path):
     message = refusal(FIRST, tmp_path / "out.ipynb", (name, value))
     assert [word for word in said if word.lower() not in message.lower()] == [], message
-
-
-@pytest.mark.parametrize(
-    "name, value, said",
-    [
-        ("dataset", "minst", ["minst", "mnist", "digits"]),
-        ("epochs", "many", ["epochs", "many"]),
-        ("epochs", -1, ["epochs", "-1"]),
-        ("normal_class", 12, ["class", "'12'", "8, 9"]),
-        ("tier", "papr", ["tier", "papr", "smoke", "quick", "paper"]),
-        ("methods", ["cea"], ["methods", "cea", "cae"]),
-        ("device", "gpu0", ["device", "gpu0", "cpu"]),
-    ],
-)
-def test_a_wrong_parameter_is_refused_in_one_sentence(name, value, said, monkeypatch):
-    monkeypatch.delenv("DATA_ROOT", raising=False)
-    with pytest.raises(ValueError) as refused:
-        opened(Path(FIRST).name, {name: value})
-    message = str(refused.value)
-    assert "\n" not in message and [word for word in said if word.lower() not in message.lower()] == [], message
-
-
-@pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if chapter != FIRST])
-def test_every_chapter_checks_its_parameters(chapter, tmp_path):
-    assert "epoch" in refusal(chapter, tmp_path / "out.ipynb", ("epoch", "3"))
 
 
 def test_the_documented_command_runs_on_real_mnist(tmp_path):

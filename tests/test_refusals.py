@@ -12,6 +12,7 @@ from helpers import chapter, notebook, records
 
 COMMON = [
     ({"datset": "mnist"}, ["datset", "dataset"]),
+    ({"epoch": 3}, ["epoch", "epochs"]),
     ({"tier": "papr"}, ["papr", "smoke, quick, paper"]),
     ({"tier": ""}, ["''", "smoke, quick, paper"]),
     ({"dataset": "minst"}, ["minst", "mnist"]),
