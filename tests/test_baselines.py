@@ -227,6 +227,14 @@ def test_the_losses_on_the_shared_network_are_the_sums_that_the_papers_write():
         narrow = sum(1 / sigma[k, d, d] for k in range(len(phi)) for d in range(z.shape[1]))
         expected = nn.functional.mse_loss(recon, x) + 2 * dagmm.energy(z, phi, mu, sigma).mean() + 0.5 * narrow
         torch.testing.assert_close(method.loss(batch), expected)
+        method = new(partial(RSRAE, lam1=3.0, lam2=5.0, width=8, plus=True))
+        method.A.mul_(2)
+        z, A = method.encoder(x).numpy(), method.A.numpy()
+        error = np.linalg.norm((x - method(x)).flatten(1).numpy(), axis=1).mean()  # not squared
+        apart = np.linalg.norm(z - z @ A.T @ A, axis=1).mean()
+        expected = error + 3 * apart + 5 * ((A @ A.T - np.eye(len(A))) ** 2).mean()
+        assert method.reconstruction(batch).item() == pytest.approx(error, rel=1e-4)
+        assert method.loss(batch).item() == pytest.approx(expected, rel=1e-4)
         method = new(partial(DRAE, lam=3.0, width=8))
         low, h = drae.split((x - method(x)).square().sum((1, 2, 3)))
         torch.testing.assert_close(method.loss(batch), low + 3 * h)

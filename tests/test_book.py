@@ -268,7 +268,7 @@ def test_make_alone_lists_every_target():
 def test_make_lab_opens_the_notebooks_in_a_server_of_the_whole_checkout(monkeypatch):
     """The pages' buttons, and what the other commands write, lie below the checkout."""
     said = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    options = shlex.split(said.splitlines()[-1].partition("jupyter lab ")[2])
+    options = shlex.split(re.search(r"jupyter lab (.*)", said)[1])
     monkeypatch.chdir(ROOT)
     server = ServerApp()
     server.parse_command_line(options)

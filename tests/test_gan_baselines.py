@@ -188,7 +188,10 @@ def test_batch_statistics_score_as_in_training_and_keep_nothing(name):
     assert not torch.allclose(alone, together[:2], rtol=1e-3)  # it depends on its batch
     assert not torch.allclose(usual, together, rtol=1e-3)
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
-    assert method.training and not any(norm.training for norm in plain.eval().modules())
+    assert method.training
+    with torch.no_grad():
+        method.eval().score(x)
+    assert not any(layer.training for layer in method.modules()), "a score leaves the mode as it was"
 
 
 def test_the_u_net_goes_down_to_one_pixel_and_hands_every_level_across():

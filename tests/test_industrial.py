@@ -20,6 +20,7 @@ from PIL import Image
 
 from helpers import images, protocols
 from helpers.images import archives, decoding, industrial
+from helpers.images.layouts import draw_train
 
 REAL = Path(os.environ.get("DATA_ROOT", ""))
 needs = {
@@ -198,6 +199,16 @@ def test_members_that_point_outside_are_refused(tmp_path, name, kind):
             archive.writestr(zipfile.ZipInfo(name), b"")
     with pytest.raises(ValueError, match=r"is refused: its member .* points outside of the archive"):
         load("mvtec:bottle", tmp_path)
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path):
+    (tmp_path / "MVTecAD").mkdir()
+    with zipfile.ZipFile(tmp_path / "MVTecAD/bottle.zip", "w") as archive:
+        link = zipfile.ZipInfo("bottle/train/good/000.png")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(ValueError, match="is refused: its member 'bottle/train/good/000.png' is a link"):
+        images.load("mvtec:bottle", data_root=tmp_path, size=16)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
@@ -789,6 +800,13 @@ def fake_mtd(folder):
             stem = folder / f"MT_{kind}/Imgs/exp{e}_num_{5000 * tile + 20 * e}"
             draw(stem.with_suffix(".jpg"), tile * 10 + e, mode="L")
             Image.fromarray(np.full((20, 24), 0 if kind == "Free" else 255, np.uint8)).save(stem.with_suffix(".png"))
+
+
+def test_a_group_of_tiles_with_a_defect_is_never_trained_on():
+    groups, good = np.repeat(np.arange(20), 2), np.ones(40, bool)
+    good[21::2] = False  # one of two views, in half of the groups
+    train = draw_train(groups, good, 0)
+    assert train[:20].sum() >= 14 and not train[20:].any()
 
 
 def test_views_of_one_tile_do_not_straddle(tmp_path):

@@ -42,6 +42,10 @@ def test_flagging_everything_has_recall_one_and_the_precision_of_chance():
     assert result == pytest.approx({"precision": 0.3, "recall": 1, "f1": 2 * 0.3 / 1.3, "balanced_accuracy": 0.5})
 
 
+def test_flagging_nothing_has_a_precision_of_zero():
+    assert metrics.at_threshold(np.array([True, False]), np.zeros(2), threshold=1)["precision"] == 0
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(-5, 5)), min_size=2, max_size=40))
 def test_oracle_f1_is_the_best_of_all_thresholds(items):
     truth, scores = np.array([a for a, _ in items]), np.array([b for _, b in items])

@@ -59,3 +59,12 @@ def test_batch_statistics_normalise_a_batch_and_change_nothing():
     assert np.allclose(inside.mean((0, 2, 3)).detach(), 0, atol=1e-5)
     assert torch.equal(net(x), before) and not net[0].training
     assert net[0].num_batches_tracked == 0 and torch.equal(net[0].running_mean, torch.zeros(2))
+
+
+def test_statistics_of_a_batch_are_borrowed_and_given_back():
+    net, x = nn.Sequential(nn.BatchNorm2d(2)), 5 + torch.randn(8, 2, 4, 4)
+    with nets.batch_statistics(net):
+        net(x)
+    assert net[0].num_batches_tracked == 0
+    net(x)
+    assert net[0].num_batches_tracked == 1 and net[0].running_mean.min() > 0.1

@@ -151,6 +151,7 @@ def test_the_list_of_this_checkout_names_chapters_and_parameters_that_exist():
         text = shown.read_text(encoding="utf-8")
         assert [name for name in entry["parameters"] if f'"{name} = None' not in text] == [], entry["what"]
     assert tomllib.loads(record.LIST.read_text())["entry"]
+    assert {entry["chapter"] for entry in record.entries("mixer-autoencoder")} == {"mixer-autoencoder"}
 
 
 @pytest.mark.parametrize("wrong", [["--workers", "1000000"], ["--stack", "0"], ["--minutes", "nan"],
@@ -228,6 +229,7 @@ def test_a_clone_that_was_killed_half_way_is_not_taken_for_the_tree(tmp_path, mo
     record.in_a_copy([], tmp_path / "runs")
     [tree] = (tmp_path / "copies").iterdir()
     assert (tree / "helpers").is_dir() and (tree / "tools").is_dir()
+    assert (tree / "data/cache").is_symlink() == (record.ROOT / "data/cache").is_dir(), "downloads are seen there"
 
 
 def test_the_copy_is_the_committed_tree_and_the_only_process(tmp_path):

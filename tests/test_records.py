@@ -54,7 +54,8 @@ def test_a_record_has_a_line_a_fact(tmp_path):
     text = records.to_text(record)
     assert json.loads(text) == record
     assert ' {"auroc": 0.5, "score": "l1"},\n' in text and '  "score": [0.5, 0.5, 0.5]\n' in text and '"é"' in text
-    assert records.to_text({**record, "history": [], "images": {}}) != text
+    bare = {**record, "history": [], "images": {}}
+    assert json.loads(records.to_text(bare)) == bare
 
 
 def test_numbers_keep_so_many_digits():

@@ -45,7 +45,7 @@ def test_figures_are_shown(visit, path):
 def test_papermills_own_cell_and_progress_bars_are_not_shown(visit, path):
     page = visit(path)
     text = page.inner_text("article")
-    assert "# Parameters\n" not in text and "it/s]" not in text
+    assert "# Parameters\n" not in text and "epochs/s" not in text and "B/s]" not in text
     assert page.locator(".cell_output .stderr").count() == 0
 
 

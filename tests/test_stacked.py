@@ -241,3 +241,8 @@ class Clipped(Double):
 def test_what_cannot_be_stacked_is_refused(methods, sizes, error, words):
     with pytest.raises(error, match=words):
         fit_many([method() for method in methods], [a_task(n) for n in sizes], 2, 10)
+
+
+def test_what_depends_on_more_than_buffers_is_refused_in_bf16_too():
+    with pytest.raises(ValueError, match="depend on more than parameters and buffers"):
+        fit_many([Outside(), Outside()], [a_task(40), a_task(25)], 2, 10, precision="bf16")

@@ -195,6 +195,23 @@ def test_the_pace_of_a_method_is_that_on_its_data_and_of_its_training(tmp_path, 
     assert len(found) == 1 and Clocked.now <= 6 * 60, "no pace was known, so it could be given up"
 
 
+def test_a_run_whose_first_epochs_are_slow_is_finished(tmp_path, clock):
+    """What is compiled or cached in the first epoch says little of the others."""
+
+    class Warms(Clocked):
+        def after_epoch(self, epoch, data):
+            Clocked.now += 20 if epoch < 3 else 5
+
+    found = sweep(grid(Warms, "Warms", epochs=100)[:1], tmp_path, budget_minutes=12)
+    assert len(found) == 1 and Clocked.now == 2 * 20 + 98 * 5
+
+
+def test_a_stack_keeps_each_run_in_its_own_folder(tmp_path):
+    folders = [tmp_path / str(job.seed) for job in grid()]
+    sweep(grid(), folders, stack=6)
+    assert [{r["config"]["seed"] for r in records.read_all(tmp_path / seed)} for seed in "01"] == [{0}, {1}]
+
+
 def test_a_run_of_known_length_is_finished(tmp_path, clock):
     class Slower(Clocked):
         """The second run takes twice as long as the first one made expect."""

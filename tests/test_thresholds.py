@@ -33,6 +33,7 @@ def test_held_out_is_mean_and_deviation_of_the_predicted_group():
     assert (thresholds.decide(swapped) >= 1).tolist() == [False, False, True, True], "the group is predicted, not told"
     assert thresholds.decide(swapped, "true class") == pytest.approx(thresholds.decide(TWO))
     assert thresholds.decide(TWO, beta=-0.5)[0] == pytest.approx(1 / (1 - 0.5 * 0.1))
+    assert thresholds.decide(TWO | {"held": [0, 1, 0, 1]}, beta=-2).min() > 0, "a threshold below 0 would turn the sign"
 
 
 def test_the_other_rules():
@@ -70,6 +71,8 @@ def test_lines_of_a_category_are_shares_of_good_and_defective_pictures():
         assert line["recall"] == pytest.approx((ratio[of_one & bad] >= 1).mean())
         assert line["auroc"] == pytest.approx(metrics.auroc(bad[of_one], images["test"][of_one]))
     assert whole["auroc_within"] == pytest.approx(np.mean([line["auroc"] for line in categories]))
+    good, bad = np.mean([[line["specificity"], line["recall"]] for line in categories], axis=0)
+    assert abs(good - bad) > 0.1 and whole["balanced_f1"] == pytest.approx(metrics.balanced_f1(good, bad))
     assert whole["f1"] == pytest.approx(metrics.at_threshold(images["anomalous"], ratio, 1)["f1"])
     assert whole["oracle_f1"] >= whole["f1"] and whole["aupro"] == 0.4
 
